@@ -1,6 +1,6 @@
 """The outside world, on one page: everything the shells may ask of it, and what it reports.
 
-All lengths of time are microseconds, sizes are GiB where the name says `gb` (as SECA's), bytes else.
+Lengths of time are microseconds; sizes are GiB where the name says `gb` (as SECA's), else bytes.
 Every method may raise `DriverError` with a stable code; what is repeated is harmless.
 """
 
@@ -116,7 +116,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """A guest that is gone: `shutdown` by itself, `stopped` by us, `fenced` by the leash, or not."""
+    """A guest that is gone: by itself (`shutdown`), by us, by the leash, or it crashed."""
 
     key: Key
     epoch: Stamp

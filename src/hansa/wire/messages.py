@@ -33,7 +33,7 @@ class DiskWish(msgspec.Struct, frozen=True, kw_only=True):
     size_gb: int
     image: Blob | None = None
     is_made: bool = False
-    """The region has heard that it was made: if it is missing now, it is lost, and not made anew."""
+    """The region heard that it was made: if it is missing now, it is lost, and not made anew."""
 
 
 class NicWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,7 +156,7 @@ encode = msgspec.json.encode
 
 
 def decode(data: bytes) -> Message:
-    """Return the message in `data`; raises UnknownVersionError, or msgspec's error if it is none."""
+    """Return the message in `data`.  Raises UnknownVersionError, or msgspec.DecodeError."""
     message = _DECODER.decode(data)
     if abs(message.version - VERSION) > 1:
         raise UnknownVersionError(f"version {message.version} is too far from {VERSION}")

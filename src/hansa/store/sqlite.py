@@ -8,10 +8,10 @@ import errno
 import fcntl
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import msgspec
@@ -136,14 +136,18 @@ class SqliteStore:
             if os.path.lexists(path):
                 raise StoreError(f"cannot back up to {path}: it exists")
             # Under its name it is there whole or not at all, and replaces nothing.
-            handle, part = tempfile.mkstemp(prefix=".backup-", dir=Path(path).absolute().parent)
-            stack.callback(os.unlink, part)
-            stack.callback(os.close, handle)
+            folder = Path(path).absolute().parent
+            part = Path(stack.enter_context(TemporaryDirectory(prefix=".backup-", dir=folder)), "p")
+            _create(part)
             with closing(_connect(self._path, "ro")) as reader:
-                reader.execute("VACUUM INTO ?", (part,))
-            os.fsync(handle)
+                reader.execute("VACUUM INTO ?", (str(part),))
+            _sync(part)
             os.link(part, path)
-            _sync_names(Path(path).absolute().parent)
+            try:
+                _sync(folder)
+            except OSError:
+                Path(path).unlink()
+                raise
 
     def close(self) -> None:
         """Let go of the files."""
@@ -237,12 +241,12 @@ def _create(path: Path) -> None:
     """Make an empty file that only we may read; SQLite gives its side files the same mode."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        _sync_names(path.parent)
+        _sync(path.parent)
 
 
-def _sync_names(folder: Path) -> None:
-    """Make what files there are in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync(path: Path) -> None:
+    """Make durable what is in a file that is not open elsewhere, or what files are in a folder."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:

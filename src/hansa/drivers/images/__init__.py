@@ -1,0 +1,1 @@
+"""Images, the disks over them, seeds, and the tiny image that boots in a second."""

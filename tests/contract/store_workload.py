@@ -163,11 +163,24 @@ def acknowledge(counter: int) -> None:
     os.write(1, b"%d\n" % counter)
 
 
-def record(home: Path) -> None:
-    """Use a store twice, with every write on tape, and each acknowledgement."""
+def on_tape(home: Path) -> ctypes.CDLL:
+    """Have every write on tape from now on."""
     shim = ctypes.CDLL(None)
     shim.shim_note.argtypes = [ctypes.c_int64]
     shim.shim_record(os.open(home / "tape", os.O_WRONLY | os.O_CREAT))
+    return shim
+
+
+def look(home: Path) -> None:
+    """Load, with the revision on tape."""
+    shim = on_tape(home)
+    with closing(SqliteStore(str(home / "store"))) as store:
+        shim.shim_note(store.load()[0].counter)
+
+
+def record(home: Path) -> None:
+    """Use a store twice, with each acknowledgement on tape."""
+    shim = on_tape(home)
     some(home, shim.shim_note)
     some(home, shim.shim_note, first=COMMITS + 1)
 
@@ -188,6 +201,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["some", home]:
             some(Path(home), acknowledge)
+        case ["look", home]:
+            look(Path(home))
         case ["record", home]:
             record(Path(home))
         case ["endless", home]:

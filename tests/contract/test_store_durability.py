@@ -113,9 +113,11 @@ class Call(NamedTuple):
     data: bytes
 
 
-def played(tape: Path) -> list[Call]:
-    """Return all calls to the store's files, and the notes."""
-    calls, left = [], tape.read_bytes()
+def tape_of(mode: str, home: Path) -> list[Call]:
+    """Return all writes of a child, and its notes."""
+    preload = {"LD_PRELOAD": str(workload.built_shim(home))}
+    subprocess.run(command(mode, home), env=ENV | preload, check=True)
+    calls, left = [], (home / "tape").read_bytes()
     while left:
         kind, length, at, size = struct.unpack_from("4q", left)
         middle = 32 + length
@@ -169,9 +171,7 @@ def test_what_was_acknowledged_outlives_a_power_cut_after_any_call(
     tmp_path: Path, chance: random.Random
 ) -> None:
     platter, acknowledged = Platter(), 0
-    preload = {"LD_PRELOAD": str(workload.built_shim(tmp_path))}
-    subprocess.run(command("record", tmp_path), env=ENV | preload, check=True)
-    for number, call in enumerate(played(tmp_path / "tape")):
+    for number, call in enumerate(tape_of("record", tmp_path)):
         if call.kind == NOTE:
             acknowledged = call.at
         else:
@@ -183,3 +183,18 @@ def test_what_was_acknowledged_outlives_a_power_cut_after_any_call(
         assert acknowledged <= found <= acknowledged + 1, f"after call {number}, {call[:3]}"
         shutil.rmtree(folder)
     assert acknowledged == 2 * workload.COMMITS
+
+
+def test_what_a_killed_process_may_not_have_synced_is_synced_before_it_is_loaded(
+    tmp_path: Path,
+) -> None:
+    with begun("endless", tmp_path) as child:
+        said = acks(child)
+        last = next(said)
+        child.kill()
+        last = max([last, *said])
+    tape = tape_of("look", tmp_path)
+    [loaded] = [i for i, call in enumerate(tape) if call.kind == NOTE]
+    assert last <= tape[loaded].at <= last + 1
+    synced = [call.name for call in tape[:loaded] if call.kind == SYNC]
+    assert [name for name in synced if name.startswith("store")][:2] == ["store-wal", "store"]

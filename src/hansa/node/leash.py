@@ -9,7 +9,7 @@ client says one line of JSON (and passes fds with it), and gets one line back:
     {"op": "renew", "deadline_us"}    -> {"deadline_us"}: CLOCK_BOOTTIME; never shortened; 0 asks
     {"op": "list"}                    -> {"deadline_us", "children": [{"name", "pid"}],
                                           "gone": [{"name", "pid", "status", "fenced"}]}
-    {"op": "quit"}                    -> {}; refused while it has children
+    {"op": "quit"}                    -> {"pid"}: its own; refused while it has children
 
 A refusal is {"error": code, "detail"}.
 """
@@ -155,7 +155,7 @@ class Leash:
         if self._children:
             return {"error": "busy", "detail": f"{len(self._children)} children"}
         self._is_over = True
-        return {}
+        return {"pid": os.getpid()}
 
     def _list(self, _said: dict[str, Any], _fds: list[int]) -> dict[str, Any]:
         """Return who is here, who went, and until when it may live."""

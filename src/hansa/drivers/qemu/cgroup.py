@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from pathlib import Path
 
 from hansa.drivers.qemu import build
@@ -9,6 +10,11 @@ from hansa.ports import Machine
 
 ROOT = Path("/sys/fs/cgroup")
 _TRIES = 50
+
+
+def name(home: Path) -> str:
+    """Return the name of a guest's cgroups, which nodes on one machine do not share."""
+    return f"hansa-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
 
 
 def paths(name: str, root: Path = ROOT) -> list[Path]:

@@ -81,7 +81,7 @@ class QemuHypervisor:
         self._homes = home / "guests"
         self._homes.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._homes = self._homes.resolve()
-        self._leash = Leash(home, settings.leash)
+        self.leash = Leash(home, settings.leash)
         self._guests: dict[Key, _Guest] = {}
         self._locks: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._gone: list[Exit] = []
@@ -139,11 +139,11 @@ class QemuHypervisor:
         """Let fenced guests live until then."""
         if deadline_us == 0:
             try:
-                return int((await self._leash.ask("renew", deadline_us=0))["deadline_us"])
+                return int((await self.leash.ask("renew", deadline_us=0))["deadline_us"])
             except DriverError:
                 return 0  # Without a leash there is nobody to live.
-        await self._leash.ensure()
-        return int((await self._leash.ask("renew", deadline_us=deadline_us))["deadline_us"])
+        await self.leash.ensure()
+        return int((await self.leash.ask("renew", deadline_us=deadline_us))["deadline_us"])
 
     async def audit(self, key: Key) -> dict[str, object]:
         """Return what QMP says, over a monitor of its own."""
@@ -179,10 +179,6 @@ class QemuHypervisor:
     def _home(self, key: Key) -> Path:
         return self._homes / self._hash(key)
 
-    def _cgroup(self, home: Path) -> str:
-        """Return the name of a guest's cgroup, which nodes on one machine do not share."""
-        return f"hansa-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
-
     async def _there(self, key: Key) -> _Guest | None:
         """Return the guest of this key that runs, also one that we had not found yet."""
         if key not in self._guests:
@@ -198,7 +194,7 @@ class QemuHypervisor:
         """Watch a guest that a former process started."""
         if which.key in self._guests:
             return
-        is_fenced = pid in await self._leash.children()
+        is_fenced = pid in await self.leash.children()
         try:
             guest = _Guest(which, pid, self._home(which.key), is_fenced=is_fenced)
         except ProcessLookupError:
@@ -224,7 +220,7 @@ class QemuHypervisor:
         home = self._home(machine.key)
         host = await asyncio.to_thread(self._prepare, machine, home, taps)
         argv = build.argv(machine, host, taps)
-        groups = cgroup.make(machine, self._cgroup(home))
+        groups = cgroup.make(machine, cgroup.name(home))
         fds = [taps[plug.tap] for plug in machine.plugs]
         try:
             if machine.is_fenced:
@@ -233,7 +229,7 @@ class QemuHypervisor:
                 pid = process.spawn(argv, home, home / "qemu.log", fds)
             guest = _Guest(which, pid, home, is_fenced=machine.is_fenced)
         except BaseException:
-            await cgroup.remove(self._cgroup(home))
+            await cgroup.remove(cgroup.name(home))
             raise
         try:
             if not machine.is_fenced:
@@ -287,8 +283,8 @@ class QemuHypervisor:
         self, argv: list[str], home: Path, fds: list[int], groups: list[Path]
     ) -> int:
         """Return the process that the leash started."""
-        await self._leash.ensure()
-        answer = await self._leash.ask(
+        await self.leash.ensure()
+        answer = await self.leash.ask(
             "start",
             fds,
             name=home.name,
@@ -320,7 +316,7 @@ class QemuHypervisor:
         process.reap(guest.pid)
         await guest.let_go()
         _clean(guest.home)
-        await cgroup.remove(self._cgroup(guest.home))
+        await cgroup.remove(cgroup.name(guest.home))
 
     def _watch_from_now(self, guest: _Guest) -> None:
         self._guests[guest.which.key] = guest
@@ -337,7 +333,7 @@ class QemuHypervisor:
             await guest.monitor.close()
         exited = await self._exit(guest, process.reap(guest.pid))
         _clean(guest.home)
-        await cgroup.remove(self._cgroup(guest.home))
+        await cgroup.remove(cgroup.name(guest.home))
         os.close(guest.pidfd)
         del self._guests[guest.which.key]
         self._gone.append(exited)
@@ -347,7 +343,7 @@ class QemuHypervisor:
         """Return why a guest that ended did so."""
         key, epoch, life = guest.which
         is_fenced = False
-        if guest.is_fenced and (told := await self._leash.end_of(guest.pid)):
+        if guest.is_fenced and (told := await self.leash.end_of(guest.pid)):
             status, is_fenced = told
         detail = guest.why[1] if guest.why else parse.ended(status)
         if is_fenced:

@@ -1,7 +1,6 @@
 """Talking to the leash, the parent of fenced guests; what it answers stands in its own module."""
 
 import asyncio
-import contextlib
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,8 @@ class Leash:
     def __init__(self, home: Path, command: Sequence[str]) -> None:
         """Say where its socket is, and how it is started (the socket's path is added)."""
         self._home, self._command = home, command
+        self._turn = asyncio.Lock()
+        self._pid = 0
 
     async def ask(self, op: str, pass_fds: Sequence[int] = (), **said: object) -> Mapping[str, Any]:
         """Return its answer; raises DriverError: `leash-gone`, or what it refuses."""
@@ -40,18 +41,27 @@ class Leash:
         """Have one that answers."""
         if not self._command:
             raise DriverError("leash-missing", "this node has no leash", retryable=False)
-        with contextlib.suppress(DriverError):
+        async with self._turn:
+            if not await self._answers():
+                await self._begin()
+
+    async def _answers(self) -> bool:
+        try:
             await self.ask("list")
-            return
+        except DriverError:
+            return False
+        return True
+
+    async def _begin(self) -> None:
+        """Start it, and wait until it answers."""
+        if self._pid:
+            process.reap(self._pid)
         log = self._home / "leash.log"
-        pid = process.spawn([*self._command, str(self._home / _SOCKET)], self._home, log)
+        argv = [*self._command, str(self._home / _SOCKET)]
+        self._pid = process.spawn(argv, self._home, log)
         give_up = asyncio.get_running_loop().time() + _START_S
-        while True:
-            with contextlib.suppress(DriverError):
-                await self.ask("list")
-                return
+        while not await self._answers():
             if asyncio.get_running_loop().time() > give_up:
-                process.reap(pid)
                 raise DriverError("leash-gone", f"it does not start: {process.tail(log)}")
             await asyncio.sleep(0.02)
 
@@ -83,7 +93,8 @@ class Leash:
                 link.settimeout(_ANSWER_S)
                 link.connect(f"/proc/self/fd/{directory}/{_SOCKET}")
                 sent = socket.send_fds(link, [line], list(fds))
-                link.sendall(line[sent:])
+                if sent < len(line):  # To send nothing to one who has answered is an error.
+                    link.sendall(line[sent:])
                 with link.makefile("rb") as answer:
                     return msgspec.json.decode(answer.readline(), type=dict[str, Any])
         finally:

@@ -116,7 +116,8 @@ NR > 1 { printf "\\n" }
 END { printf "\"" }
 """
 _FETCH = """#!/bin/sh
-if wget -q -T 5 -O /run/fetched.$$ "$QUERY_STRING" 2>/run/why.$$; then
+# Not wget's own -T: with it, this busybox ends by a segmentation fault.
+if timeout 5 wget -q -O /run/fetched.$$ "$QUERY_STRING" 2>/run/why.$$; then
   printf 'Content-Type: application/json\\r\\n\\r\\n'; cat /run/fetched.$$
 else
   printf 'Status: 502 Bad Gateway\\r\\nContent-Type: text/plain\\r\\n\\r\\n'; cat /run/why.$$

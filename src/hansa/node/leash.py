@@ -116,11 +116,13 @@ class Leash:
     def _hear(self, client: Client) -> None:
         """Read what a client says, and answer when it has said it all."""
         try:
-            data, fds, _, _ = socket.recv_fds(client.link, 1 << 16, _FDS, socket.MSG_CMSG_CLOEXEC)
+            data, fds, _, _ = socket.recv_fds(client.link, 1 << 16, _FDS)
         except BlockingIOError:
             return
         except OSError:
             data, fds = b"", []
+        for fd in fds:
+            os.set_inheritable(fd, False)  # noqa: FBT003 - recv_fds forgets its flags
         client.said, client.fds = client.said + data, client.fds + fds
         is_whole = client.said.endswith(b"\n")
         if data and not is_whole and len(client.said) < _LINE_BYTES:

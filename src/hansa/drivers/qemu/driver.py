@@ -325,7 +325,7 @@ class QemuHypervisor:
     async def _watch(self, guest: _Guest) -> None:
         """See to its end, and say how it ended."""
         while not await process.ended(guest.pidfd, _TICK_S):
-            _bound(guest.home / "serial.log")
+            process.bound(guest.home / "serial.log", _SERIAL_BYTES)
             if guest.why:  # It was told to go, and had its time.
                 process.kill(guest.pidfd)
         if guest.monitor:
@@ -364,11 +364,3 @@ def _clean(home: Path) -> None:
     """Remove the sockets of a guest that is gone; its logs are kept."""
     for name in _SOCKETS:
         (home / name).unlink(missing_ok=True)
-
-
-def _bound(log: Path) -> None:
-    """Keep a serial log from growing; QEMU appends, so it can be cut under its pen."""
-    with contextlib.suppress(FileNotFoundError):
-        if log.stat().st_size > _SERIAL_BYTES:
-            shutil.copyfile(log, log.with_suffix(".log.1"))
-            os.truncate(log, 0)

@@ -1,7 +1,9 @@
 """Processes that outlive us: to start, to find, to watch and to reap them."""
 
 import asyncio
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -80,3 +82,11 @@ def tail(log: Path) -> str:
         return log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
     except OSError as error:
         return str(error)
+
+
+def bound(log: Path, limit_bytes: int) -> None:
+    """Keep a log from growing: who writes it must append, so that it can be cut under its pen."""
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > limit_bytes:
+            shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+            os.truncate(log, 0)

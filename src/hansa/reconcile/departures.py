@@ -42,6 +42,10 @@ class Leaving(msgspec.Struct, frozen=True):
             )
         )
 
+    def has(self, subnet: Key) -> bool:
+        """Tell whether a subnet is being deleted."""
+        return (Subnet.kind, subnet) in self.nouns
+
     def after(self, commit: Commit) -> Self:
         """Return it after a commit."""
         came, went = set[tuple[str, Key]](), set[tuple[str, Key]]()
@@ -67,11 +71,7 @@ def plan(state: State, leaving: Leaving, _now_us: int) -> list[Action]:
             case Network(lifecycle=life):
                 inside = [name for name in state.of(Subnet) if name.startswith(f"{key}/")]
                 actions += [
-                    *(
-                        Delete(kind=Subnet.kind, key=name)
-                        for name in inside
-                        if _is_free(leaving, name)
-                    ),
+                    *(Delete(kind=Subnet.kind, key=name) for name in inside if leaving.has(name)),
                     *_begin(state, inside, life),
                     *([] if inside else [Delete(kind=kind, key=key)]),
                 ]
@@ -82,10 +82,6 @@ def plan(state: State, leaving: Leaving, _now_us: int) -> list[Action]:
             case _:
                 actions.append(Delete(kind=kind, key=key))
     return actions
-
-
-def _is_free(leaving: Leaving, subnet: Key) -> bool:
-    return (Subnet.kind, subnet) in leaving.nouns
 
 
 def _begin(state: State, subnets: list[Key], life: Lifecycle) -> list[Action]:

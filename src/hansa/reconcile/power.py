@@ -111,7 +111,7 @@ def _obstacles(state: State, key: Key, instance: Instance) -> Iterator[Refusal]:
     """Yield why it cannot start: the first decides."""
     disks = disks_of(state, key)
     for disk, noun in disks.items():
-        yield from _disk(state, key, instance, disk, noun)
+        yield from _disk(state, key, disk, noun)
     if instance.on_partition == "fence":
         yield from _fence(instance, list(disks.values()))
     homes = {disk.assignment.node for disk in disks.values() if disk and disk.assignment.node}
@@ -125,9 +125,7 @@ def _obstacles(state: State, key: Key, instance: Instance) -> Iterator[Refusal]:
         yield from _nic(state, key, resolve(Nic.kind, reference, instance.metadata))
 
 
-def _disk(
-    state: State, key: Key, instance: Instance, disk: Key, noun: BlockStorage | None
-) -> Iterator[Refusal]:
+def _disk(state: State, key: Key, disk: Key, noun: BlockStorage | None) -> Iterator[Refusal]:
     name = disk.rpartition("/")[2]
     if noun is None:
         yield Refusal(code="reference-unknown", message=f'there is no disk "{name}"')
@@ -152,7 +150,7 @@ def _disk(
 
 
 def _fence(instance: Instance, disks: list[BlockStorage | None]) -> Iterator[Refusal]:
-    """A fence instance begins elsewhere with a disk made anew: nothing may be lost silently."""
+    """Yield why it may not be fence: it begins elsewhere with a new disk, and loses the old."""
     if len(disks) > 1 or (disks and disks[0] and not disks[0].spec.source_image_ref):
         message = (
             f'"{instance.metadata.name}" is fence, and has a disk that cannot be made anew: '

@@ -41,7 +41,7 @@ def touched(commit: Commit, fold: Fold) -> set[Key]:
     nodes: set[Key] = set()
     for change in commit.changes:
         if change.kind == Instance.kind:
-            nodes |= _by_instance(change, fold)
+            nodes |= _by_instance(commit.state, change, fold)
         elif change.kind in _NETWORKING:
             workspace = "/".join(change.key.split("/")[:2])
             nodes |= _in_workspace(commit.state, fold, workspace)
@@ -61,22 +61,22 @@ def _vtep(noun: object) -> str:
     return noun.observed.vtep if isinstance(noun, Node) else ""
 
 
-def _by_instance(change: Change, fold: Fold) -> set[Key]:
+def _by_instance(state: State, change: Change, fold: Fold) -> set[Key]:
     old, new = change.old, change.new
     assert isinstance(old, Instance | None)
     assert isinstance(new, Instance | None)
-    if (
-        old
-        and new
-        and (old.assignment, old.power, old.spec) == (new.assignment, new.power, new.spec)
-    ):
+    if old and new and _told(old) == _told(new):
         return set()
     ends = {each.grant.node for each in (old, new) if each and each.grant}
     if not ends:
         return ends
     # Those who send to its NICs must know where these are.
-    mates = fold.granted_in.get(change.key.rpartition("/")[0], frozenset())
-    return ends | {node for node, grants in fold.on.items() if not mates.isdisjoint(grants)}
+    return ends | _in_workspace(state, fold, change.key.rpartition("/")[0])
+
+
+def _told(instance: Instance) -> tuple[object, ...]:
+    """Return what documents say of an instance."""
+    return instance.assignment, instance.power, instance.spec
 
 
 def _in_workspace(state: State, fold: Fold, workspace: str) -> set[Key]:

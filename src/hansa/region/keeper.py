@@ -110,19 +110,15 @@ class Keeper:
             if queue[0][0] > now_us:
                 break
             _, node = queue.popleft()
-            if node not in self._heard:
+            # It was taken out; or heard again, and has a new place in the first queue.
+            if node not in self._heard or (verdict == "down") != (node in self._silent):
                 continue
             due_us = self._heard[node] + after_us
-            if due_us > now_us and verdict == "unknown":
+            if due_us > now_us:
                 queue.append((due_us, node))
-            elif due_us > now_us:
-                if node in self._silent:
-                    queue.append((due_us, node))
-            elif verdict == "unknown":
-                self._silent[node] = "unknown"
+                continue
+            self._silent[node] = verdict
+            reached.append((node, verdict))
+            if verdict == "unknown":
                 self._waited.append((self._heard[node] + self._timers.wait_us, node))
-                reached.append((node, verdict))
-            elif node in self._silent:
-                self._silent[node] = "down"
-                reached.append((node, verdict))
         return reached

@@ -254,10 +254,16 @@ def _tell(
     if not is_of_now and guest.is_there:
         return _halt(key, guest, now_us, effects)
     if not is_of_now:
-        crashes = guest.crashes if guest.epoch == wish.epoch else 0
-        guest = Guest(epoch=wish.epoch, restarts=wish.restarts, phase="stopped", crashes=crashes)
+        guest = Guest(epoch=wish.epoch, restarts=wish.restarts, phase="stopped")
+    return _follow(agent, wish, guest, now_us, effects)
+
+
+def _follow(
+    agent: Agent, wish: GuestWish, guest: Guest, now_us: int, effects: list[Effect]
+) -> Guest:
+    """Return what a guest of the wish's own grant and life is after it was told."""
     if wish.power == "off":
-        return _halt(key, guest, now_us, effects)
+        return _halt(wish.key, guest, now_us, effects)
     if not _may_start(agent, wish, now_us):
         return guest
     guest, orders = life.handle(guest, "run", now_us)
@@ -267,7 +273,7 @@ def _tell(
 
 
 def _may_start(agent: Agent, wish: GuestWish, now_us: int) -> bool:
-    """A stay guest always; a fence guest under a live lease, by a document that is not past."""
+    """Tell whether it may begin: fence needs a live lease, and a document that is not past."""
     is_past = agent.document.generation.incarnation < agent.told
     return wish.on_partition == "stay" or (agent.lease.is_live(now_us) and not is_past)
 
@@ -280,7 +286,7 @@ def _halt(key: Key, guest: Guest, now_us: int, effects: list[Effect]) -> Guest:
 
 
 def _used(agent: Agent, wishes: Mapping[Key, GuestWish]) -> set[Key]:
-    """Return the disks of guests that are there; of one that no wish names, all that is not wished."""
+    """Return the disks of guests that are there; of one that no wish names, that may be any."""
     used: set[Key] = set()
     for key, guest in agent.guests.items():
         if guest.is_there and key in wishes:

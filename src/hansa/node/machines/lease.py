@@ -40,7 +40,7 @@ def beat(lease: Lease, now_us: int) -> Lease:
 
 
 def hear(lease: Lease, ack: Ack) -> Lease:
-    """Return it after an acknowledgement: one that is late, doubled or of a past life is harmless."""
+    """Return it after an acknowledgement: a late, doubled one, or of a past life, is harmless."""
     if ack.session != lease.session or ack.number not in lease.sent:
         return lease
     end_us = max(lease.end_us, lease.sent[ack.number] + ack.lease_us)

@@ -60,7 +60,7 @@ class Backend(Protocol):
         ...
 
     def changes(self, since: Stamp | None) -> AsyncIterator[tuple[Stamp, tuple[Change, ...]]]:
-        """Yield every commit after `since` (None: from now on), forever; may begin with TrimmedError.
+        """Yield every commit after `since` (None: from now on), forever.  Raises TrimmedError.
 
         A pause yields an empty tuple of changes about every 10 s, as a sign of life.
         """
@@ -86,6 +86,26 @@ class Backend(Protocol):
         """Return them in Prometheus' text format."""
         ...
 
-    async def node_call(self, node: Key, verb: str, body: bytes) -> AsyncIterator[bytes]:
-        """Ask a node's agent for bulk that only it has, as logs: yield it as it comes."""
+    async def log(self, key: Key, tail_bytes: int) -> str | Refusal:
+        """Return the end of an instance's serial log, from its node."""
+        ...
+
+    async def secret(self, node: Key, digest: str) -> bytes | None:
+        """Return the user data of this digest, if an instance of that node has it."""
+        ...
+
+    async def inspect_image(self, path: str) -> int | Refusal:
+        """Return the virtual bytes of a disk image, raw ones having been made qcow2 in place."""
+        ...
+
+    async def invite(self, name: Key, zone: str) -> str | Refusal:
+        """Return the line by which one machine may become this node, once."""
+        ...
+
+    async def join(self, body: bytes) -> dict[str, object] | Refusal:
+        """Make a machine a node, by its invitation; return what it needs to speak to us."""
+        ...
+
+    async def lose(self, node: Key) -> Refusal | None:
+        """Give a node up for good, on its operator's word."""
         ...

@@ -150,7 +150,24 @@ class Document(_Message, frozen=True, kw_only=True):
     networks: tuple[NodeNetwork, ...] = ()
 
 
-Message = Heartbeat | Pull | Status | Ack | Poke | Document
+class Ask(_Message, frozen=True, kw_only=True):
+    """Region to node: tell me what only you can see."""
+
+    ask: str  # Random: the answer carries it.
+    what: Literal["audit", "log"]
+    key: Key = Key("")
+    tail_bytes: int = 65_536
+
+
+class Answer(_Message, frozen=True, kw_only=True):
+    """Node to region: what was asked for; of an audit, its findings as JSON."""
+
+    node: str
+    ask: str
+    body: str
+
+
+Message = Heartbeat | Pull | Status | Ack | Poke | Document | Ask | Answer
 _DECODER: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 encode = msgspec.json.encode
 

@@ -208,7 +208,7 @@ def _heard(agent: Agent, message: Message, effects: list[Effect]) -> Agent:
             effects.append(Save(message))
             return replace(agent, document=message)
         case _:
-            return agent  # An older document, or a message that is not for a node.
+            return agent  # An older document, or what the shell answers by itself.
 
 
 def _lived(agent: Agent, event: Lived, now_us: int) -> Agent:

@@ -1,0 +1,1 @@
+"""NATS: the telegraph between a region and its nodes."""

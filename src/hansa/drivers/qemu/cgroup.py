@@ -38,7 +38,7 @@ def make(machine: Machine, name: str, root: Path = ROOT) -> list[Path]:
             controller, _, file = place.rpartition("/")
             (root / controller / name / file).write_text(limit)
     except OSError:
-        _remove(made)
+        drop(name, root)
         return []
     return made
 
@@ -49,17 +49,18 @@ def join(cgroups: list[Path], pid: int) -> None:
         (path / "cgroup.procs").write_text(str(pid))
 
 
-async def remove(name: str, root: Path = ROOT) -> None:
+async def remove(name: str) -> None:
     """Remove what a guest that ended leaves; the kernel may need a moment to let go of it."""
-    there = paths(name, root)
     for _ in range(_TRIES):
-        _remove(there)
-        if not any(path.exists() for path in there):
+        if drop(name):
             return
         await asyncio.sleep(0.02)
 
 
-def _remove(there: list[Path]) -> None:
+def drop(name: str, root: Path = ROOT) -> bool:
+    """Remove them if nobody is in them; return whether none is left."""
+    there = paths(name, root)
     for path in there:
         with contextlib.suppress(OSError):
             path.rmdir()
+    return not any(path.exists() for path in there)

@@ -125,6 +125,7 @@ class QemuHypervisor:
             if not self._locks[which.key].locked():  # Else it is just being started, or stopped.
                 async with self._locks[which.key]:
                     await self._adopt(pid, which)
+        self._sweep()
         return [guest.running() for guest in self._guests.values() if guest.why is None]
 
     async def exits(self) -> list[Exit]:
@@ -270,6 +271,15 @@ class QemuHypervisor:
         if not variables.exists():
             shutil.copyfile(_OVMF / "OVMF_VARS_4M.fd", variables)
         return msgspec.structs.replace(host, firmware=str(firmware), variables=str(variables))
+
+    def _sweep(self) -> None:
+        """Clear away after guests that ended while no agent was there."""
+        held = {guest.home for guest in self._guests.values()}
+        held |= {self._home(key) for key, lock in self._locks.items() if lock.locked()}
+        for home in self._homes.iterdir():
+            if home not in held and (home / "agent.qmp").exists():
+                _clean(home)
+                cgroup.drop(cgroup.name(home))
 
     def _prune(self) -> None:
         """Remove what the longest gone guests left, so that it cannot grow for ever."""

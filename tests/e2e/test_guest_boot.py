@@ -20,6 +20,7 @@ from hansa.drivers.images.disks import QcowDisks
 from hansa.drivers.images.tiny import TinyImage, build_tiny
 from hansa.drivers.qemu import cgroup
 from hansa.drivers.qemu.driver import QemuHypervisor, QemuSettings
+from hansa.drivers.qemu.qmp import connect
 from hansa.drivers.qemu.smoke import measured_tsc_khz, pick_accel
 from hansa.model.envelope import Key
 from hansa.model.stamp import Stamp
@@ -98,6 +99,10 @@ def run(home: Path, story: Callable[[QemuHypervisor], Awaitable[None]]) -> None:
     asyncio.run(told())
 
 
+def home_of(hypervisor: QemuHypervisor) -> Path:
+    return Path(hypervisor.files(KEY)["serial_log"]).parent
+
+
 async def until(fact: Callable[[], object]) -> None:
     while not fact():  # noqa: ASYNC110 - of another process; the whole story has a deadline
         await asyncio.sleep(0.02)
@@ -158,7 +163,10 @@ def test_how_a_guest_ended_is_known_even_if_no_agent_was_there(
         await ready(hypervisor)
         await hypervisor.close()
         async with typed(hypervisor, "/etc/acpi/PWRF/00000080"):
-            await says(hypervisor, b"hansa-off")
+            monitor = await connect(home_of(hypervisor), "audit.qmp", lambda _: None)
+            while (await monitor.execute("query-status"))["status"] != "shutdown":
+                pass
+            await monitor.close()
         async with hypervisor_on(tmp_path) as second:
             assert await second.found() == []
             assert await second.exits() == [exited("shutdown", "guest-shutdown")]

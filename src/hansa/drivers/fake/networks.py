@@ -1,0 +1,41 @@
+"""Networks without a kernel."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from hansa.errors import DriverError
+from hansa.model.envelope import Key
+from hansa.ports import NodeNetwork
+
+
+class FakeNetworks:
+    """Remembers what it was told; a tap is an fd that leads nowhere."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._networks: dict[Key, NodeNetwork] = {}
+        self._taps: set[str] = set()
+
+    async def apply(self, networks: Sequence[NodeNetwork]) -> None:
+        """Have exactly this set."""
+        self._networks = {network.key: network for network in networks}
+        self._taps &= {nic.tap for network in networks for nic in network.local}
+
+    async def open_tap(self, network: Key, tap: str) -> int:
+        """Make the tap of a NIC that was applied."""
+        known = self._networks.get(network)
+        if known is None or tap not in {nic.tap for nic in known.local}:
+            raise DriverError("network-failed", f"tap {tap} of {network} was not applied")
+        self._taps.add(tap)
+        return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+    async def audit(self) -> Mapping[Key, NodeNetwork]:
+        """Return what is there: only NICs whose tap is."""
+        return {
+            key: replace(
+                network, local=tuple(nic for nic in network.local if nic.tap in self._taps)
+            )
+            for key, network in self._networks.items()
+        }

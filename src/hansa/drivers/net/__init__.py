@@ -1,0 +1,1 @@
+"""Tenant networks on a node: a namespace each, every NIC a routed port."""

@@ -1,0 +1,1 @@
+"""The overlay of a region: addresses, and later the links between sites."""

@@ -1,7 +1,8 @@
 r"""What is inside the tiny guest: its init, and the pages that prove what it is.
 
 Every word that the guest says over HTTP it has read in itself: its kernel, its network card, its
-disk and its seed.  Pure.
+disk and its seed.  `/` tells what it is, `/cgi-bin/fetch?URL` asks another, `/cgi-bin/note?TEXT`
+writes on its disk, and `/notes`, which is there once the disk is, reads it.  Pure.
 """
 
 from typing import Final
@@ -20,30 +21,49 @@ CMDLINE: Final = (
 )
 
 INIT: Final = r"""#!/bin/sh
+# In emulation each process costs ten milliseconds: up to its first answer this starts few.
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
-mkdir -p /dev/pts; mount -t devpts pts /dev/pts
 load() { for of in "/lib/$1"/*.ko; do insmod "$of" 2>/dev/null; done; }
 load early
 ip link set lo up
 
-for disk in /dev/vd?; do
-  [ "$(dd if=$disk bs=1 skip=32808 count=6 2>/dev/null)" = cidata ] || continue
-  load seed; mount -t iso9660 -o ro $disk /seed && cp /seed/* /run/seed/ && umount /seed
+for disk in /sys/block/vd*; do
+  read -r is_read_only <"$disk/ro"
+  [ "$is_read_only" = 1 ] || continue
+  load seed; mount -t iso9660 -o ro "/dev/${disk##*/}" /seed
 done
-words /run/seed/meta-data | while read -r key value; do
-  [ "$key" = local-hostname: ] && hostname "$value"
-done
-[ -f /run/seed/network-config ] && words /run/seed/network-config | awk -f /lib/nics.awk |
+words /seed/meta-data /seed/network-config >/run/words 2>/dev/null
+while read -r key value; do
+  [ "$key" = local-hostname: ] && echo "$value" >/proc/sys/kernel/hostname
+done </run/words
+awk -f /lib/nics.awk </run/words >/run/nics
 while read -r mac address via mtu; do
   for nic in /sys/class/net/*; do
-    [ "$(cat $nic/address)" = "$mac" ] || [ "$mac/$nic" = "-//sys/class/net/eth0" ] || continue
+    read -r own <"$nic/address"
     nic=${nic##*/}
-    [ "$mtu" = - ] || ip link set "$nic" mtu "$mtu"
-    ip link set "$nic" up
+    [ "$own" = "$mac" ] || [ "$mac $nic" = "- eth0" ] || continue
+    [ "$mtu" = - ] && mtu=1500
+    ip link set "$nic" up mtu "$mtu"
     [ "$address" = - ] || ip addr add "$address" dev "$nic"
     [ "$via" = - ] || { ip route add "$via" dev "$nic"; ip route add default via "$via"; }
   done
-done
+done </run/nics
+
+read -r boot_id </proc/sys/kernel/random/boot_id
+read -r kernel </proc/sys/kernel/osrelease
+read -r hostname </proc/sys/kernel/hostname
+read -r mac address rest </run/nics
+[ -e /sys/class/net/eth0 ] && read -r mac </sys/class/net/eth0/address
+user_data=$(awk -f /lib/quote.awk /seed/user-data 2>/dev/null)
+cat >/www/index.html <<EOF
+{"boot_id": "$boot_id",
+ "kernel": "$kernel",
+ "mac": "$mac",
+ "hostname": "$hostname",
+ "address": "${address%/*}",
+ "user_data": ${user_data:-'""'}}
+EOF
+httpd -p 80 -h /www -c /etc/httpd.conf
 
 # The disk it was given, if it is one to write on; a new one gets a small file system.
 case $(dd if=/dev/vda bs=1 skip=54 count=3 2>/dev/null) in
@@ -52,23 +72,12 @@ case $(dd if=/dev/vda bs=1 skip=54 count=3 2>/dev/null) in
      { mke2fs -F /dev/vda 8192 && mount -t ext4 /dev/vda /data; } ;;
 esac >/dev/null 2>&1
 touch /data/notes
-
-quoted() { awk -f /lib/quote.awk; }
-address=$(ip -4 -o addr show eth0 2>/dev/null | awk '{ sub("/.*", "", $4); print $4; exit }')
-cat >/www/index.html <<EOF
-{"boot_id": "$(cat /proc/sys/kernel/random/boot_id)",
- "kernel": "$(uname -r)",
- "mac": "$(cat /sys/class/net/eth0/address 2>/dev/null)",
- "hostname": $(hostname | quoted),
- "address": "$address",
- "user_data": $(cat /run/seed/user-data 2>/dev/null | quoted)}
-EOF
-httpd -p 80 -h /www -c /etc/httpd.conf
 load late
+mkdir -p /dev/pts; mount -t devpts pts /dev/pts
 acpid -l /dev/null
-if [ "$(head -c 2 /run/seed/user-data 2>/dev/null)" = '#!' ]; then
-  chmod +x /run/seed/user-data
-  /run/seed/user-data </dev/null >/run/user-data.log 2>&1 &
+if [ "$(head -c 2 /seed/user-data 2>/dev/null)" = '#!' ]; then
+  cp /seed/user-data /run/user-data; chmod 700 /run/user-data
+  /run/user-data </dev/null >/run/user-data.log 2>&1 &
 fi
 echo hansa-ready >/dev/console
 while :; do setsid cttyhack sh </dev/console >/dev/console 2>&1; sleep 1; done
@@ -79,7 +88,7 @@ sync; umount /data; echo hansa-off >/dev/console; poweroff -f
 """
 # YAML and JSON alike, as one `key: value` a line: enough for a NoCloud seed, and no more.
 _WORDS = r"""#!/bin/sh
-[ -f "$1" ] && sed -e 's/"[ ]*:/: /g' -e "s/[][{},\"']/ /g" -e 's/^\( *\)- /\1/' "$1" | awk '
+sed -e 's/"[ ]*:/: /g' -e "s/[][{},\"']/ /g" -e 's/^\( *\)- /\1/' "$@" | awk '
   { for (i = 1; i <= NF; i++) if ($i ~ /:$/) { key = $i; if (NF == i || $(i + 1) ~ /:$/) print key }
     else if ($i != "-" && $i !~ /^#/) print key, $i }'
 """
@@ -125,12 +134,13 @@ fi
 rm -f /run/fetched.$$ /run/why.$$
 """
 _NOTE = """#!/bin/sh
+until [ -e /data/notes ]; do usleep 50000; done
 echo "$QUERY_STRING" >>/data/notes && sync
 printf 'Content-Type: text/plain\\r\\n\\r\\n'; cat /data/notes
 """
 DIRECTORIES: Final = (
     *("bin", "data", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "lib", "lib/early", "lib/late"),
-    *("lib/fat", "lib/seed", "proc", "root", "run", "run/seed", "seed", "sys", "tmp", "www"),
+    *("lib/fat", "lib/seed", "proc", "root", "run", "seed", "sys", "tmp", "www"),
     "www/cgi-bin",
 )
 FILES: Final = {

@@ -1,0 +1,1 @@
+"""Who may say what: tokens, later descriptors and vouches."""

@@ -1,7 +1,7 @@
 """Every NIC and public address has the address that takes effect, every network its number."""
 
 from collections.abc import Iterator, Mapping
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -15,6 +15,13 @@ from hansa.model.subnet import Subnet
 from hansa.overlay.ipam import free_address, inside
 
 _KINDS = (Nic.kind, PublicIp.kind, Network.kind, Subnet.kind)
+
+
+class Pool(NamedTuple):
+    """The public addresses that a region gives out, and those of the block that it does not."""
+
+    block: str
+    reserved: frozenset[str] = frozenset()
 
 
 class Leases(msgspec.Struct, frozen=True):
@@ -34,11 +41,8 @@ class Leases(msgspec.Struct, frozen=True):
         return type(self)(is_settled=True)
 
 
-def plan(state: State, leases: Leases, pool: str, _now_us: int) -> list[Action]:
-    """Return the leases that are missing or no longer as declared.
-
-    `pool` is the block of public addresses that the region gives out.
-    """
+def plan(state: State, leases: Leases, pool: Pool, _now_us: int) -> list[Action]:
+    """Return the leases that are missing or no longer as declared."""
     if leases.is_settled:
         return []
     return [*_networks(state), *_nics(state), *_public(state, pool)]
@@ -85,7 +89,7 @@ def _lease(
     return Leased(address=free) if free else Leased(code="addresses-exhausted")
 
 
-def _public(state: State, pool: str) -> Iterator[Action]:
+def _public(state: State, pool: Pool) -> Iterator[Action]:
     taken = {
         each
         for ip in state.of(PublicIp).values()
@@ -96,7 +100,7 @@ def _public(state: State, pool: str) -> Iterator[Action]:
         if isinstance(ip.spec.address, str):
             lease = Leased(address=ip.spec.address)
         elif not lease.address and ip.spec.version == "IPv4":
-            free = free_address(pool, taken)
+            free = free_address(pool.block, taken | pool.reserved)
             lease = Leased(address=free) if free else Leased(code="addresses-exhausted")
             taken.add(lease.address)
         if lease != ip.lease:

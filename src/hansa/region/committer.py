@@ -41,7 +41,12 @@ class Committer:
     async def propose(self, proposal: Proposal) -> Outcome:
         """Return its outcome when it is durable."""
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.core.propose(proposal, lambda outcome: answer.done() or answer.set_result(outcome))
+
+        def settle(outcome: Outcome) -> None:
+            if not answer.done():  # Who asked may have gone.
+                answer.set_result(outcome)
+
+        self.core.propose(proposal, settle)
         self._news.set()
         return await answer
 

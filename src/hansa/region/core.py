@@ -69,8 +69,8 @@ class Send(msgspec.Struct, frozen=True):
 class Core:
     """The state of a region, its folds, its keeper, and what waits to be decided."""
 
-    def __init__(self, state: State, timers: Timers, pool: str, now_us: int) -> None:
-        """Begin with what the store holds; `pool` is the block of public addresses."""
+    def __init__(self, state: State, timers: Timers, pool: leases.Pool, now_us: int) -> None:
+        """Begin with what the store holds."""
         self.state, self.folds, self.timers = state, Folds.of(state), timers
         self._pool = pool
         self._keeper = Keeper(timers, state.of(Node), now_us)

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from hansa.drivers.qemu import build, cgroup, parse, process
+from hansa.drivers.qemu.kernel import unpacked
 from hansa.drivers.qemu.leash import Leash
 from hansa.drivers.qemu.qmp import Monitor, connect
 from hansa.errors import DriverError
@@ -81,6 +82,7 @@ class QemuHypervisor:
         self._homes = home / "guests"
         self._homes.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._homes = self._homes.resolve()
+        self._kernels = home / "kernels"
         self.leash = Leash(home, settings.leash)
         self._guests: dict[Key, _Guest] = {}
         self._locks: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -220,6 +222,7 @@ class QemuHypervisor:
         """Start the process, meet it and let it run, or leave nothing of it."""
         home = self._home(machine.key)
         host = await asyncio.to_thread(self._prepare, machine, home, taps)
+        machine = await asyncio.to_thread(self._unpacked, machine)
         argv = build.argv(machine, host, taps)
         groups = cgroup.make(machine, cgroup.name(home))
         fds = [taps[plug.tap] for plug in machine.plugs]
@@ -271,6 +274,14 @@ class QemuHypervisor:
         if not variables.exists():
             shutil.copyfile(_OVMF / "OVMF_VARS_4M.fd", variables)
         return msgspec.structs.replace(host, firmware=str(firmware), variables=str(variables))
+
+    def _unpacked(self, machine: Machine) -> Machine:
+        """Return it with a kernel that need not unpack itself, where that is slow."""
+        if self._settings.accel == "kvm" or not machine.boot.kernel:
+            return machine
+        kernel = unpacked(Path(machine.boot.kernel).resolve(), self._kernels)
+        boot = msgspec.structs.replace(machine.boot, kernel=str(kernel))
+        return msgspec.structs.replace(machine, boot=boot)
 
     def _sweep(self) -> None:
         """Clear away after guests that ended while no agent was there."""

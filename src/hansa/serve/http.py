@@ -36,13 +36,15 @@ Outcome = Reply | Refusal | None
 class Request:
     """One request: what is not asked for is not parsed."""
 
-    __slots__ = ("_headers", "_query", "method", "path", "receive", "scope", "send")
+    __slots__ = ("_headers", "_query", "is_begun", "method", "path", "receive", "scope", "send")
 
     def __init__(self, scope: Scope, receive: Receive, send: SendEvent) -> None:
         """Keep what the server gave."""
         self.scope, self.receive, self.send = scope, receive, send
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.is_begun = False
+        """Whether its answer has begun, as a stream: too late for another one."""
         self._headers: dict[bytes, bytes] | None = None
         self._query: dict[str, str] | None = None
 
@@ -149,9 +151,9 @@ async def stream(
     request: Request, status: int, headers: Headers, chunks: AsyncGenerator[bytes, None]
 ) -> None:
     """Send what comes as it comes, until it ends or the client goes."""
-    await request.send(
-        {"type": "http.response.start", "status": status, "headers": [*headers]},
-    )
+    request.is_begun = True
+    start = {"type": "http.response.start", "status": status, "headers": [*headers]}
+    await request.send(start)
     tasks = {
         asyncio.ensure_future(_pump(request.send, chunks)),
         asyncio.ensure_future(_gone(request.receive)),

@@ -86,6 +86,7 @@ class Nouns:
         asked = _asked(request, target.prefix)
         if isinstance(asked, Refusal):
             return asked
+        revision = self._backend.state.revision
         try:
             items, last = self.answers.page(target.kind, asked)
         except ValueError as error:
@@ -94,6 +95,7 @@ class Nouns:
             "provider": target.route.noun.provider,
             "resource": target.resource,
             "verb": "GET",
+            "revision": f"{revision.incarnation}.{revision.counter}",  # A watch can go on from it.
         }
         if last:
             metadata["skipToken"] = base64.urlsafe_b64encode((_MARK + last).encode()).decode()

@@ -1,21 +1,21 @@
 """What a node's networks look like as data: settings, what is there or wished, steps between."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
-
-GATEWAY_MAC: Final = "02:00:00:00:00:01"
 
 Elements = Mapping[str, Mapping[str, str]]
 """Members of nft's sets by set, like `inet net nic4`; of maps with their value, else ""."""
 
+Answers = Mapping[str, tuple[str, str]]
+"""The route to a public address, and the NIC's address, by public address."""
 
-class NetSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node says to its networks."""
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node's networks have in common."""
 
     prefix: str  # Of its networks' namespaces: /run/netns is one for the machine.
-    node_netns: str = ""  # Name of the node's namespace; "" is the one that the process is in.
     uplink: str
     vtep: str
     node_address: str  # What those without a public address are seen as.
@@ -42,7 +42,6 @@ class Outer(msgspec.Struct, frozen=True, kw_only=True):
     """The node's namespace."""
 
     mark: str = ""
-    links: frozenset[str] = frozenset()  # To networks.
     elements: Elements = {}
     routes: Mapping[str, str] = {}  # By public address.
     proxies: frozenset[str] = frozenset()

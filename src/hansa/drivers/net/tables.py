@@ -6,7 +6,7 @@ A chain without rules carries the digest of the text, so that a later text is to
 from hashlib import sha256
 from typing import Final
 
-from hansa.drivers.net.shape import NetSettings
+from hansa.drivers.net.shape import Host
 
 TRANSITS: Final = "169.254.128.0/17"
 
@@ -22,12 +22,12 @@ def marked(family_tables: tuple[str, ...], text: str) -> str:
     return f"{anew}{text}add chain {family_tables[0]} {mark_of(text)}\n"
 
 
-def node_table(settings: NetSettings) -> str:
+def node_table(host: Host) -> str:
     """Return the chains of the node's namespace.
 
     First of all, a node that has lost an address does not relay it back to where it came from.
     """
-    uplink = settings.uplink
+    uplink = host.uplink
     return f"""table inet up {{
  set vteps {{ type ipv4_addr; }}
  set public {{ type ipv4_addr; }}
@@ -37,18 +37,18 @@ def node_table(settings: NetSettings) -> str:
   iifname "{uplink}" oifname "{uplink}" drop
   ct state established,related accept
   oifname "n-*" ip daddr @public accept
-  iifname "n-*" oifname "{uplink}" ip daddr != {{ {settings.underlay}, 169.254.0.0/16 }} accept
+  iifname "n-*" oifname "{uplink}" ip daddr != {{ {host.underlay}, 169.254.0.0/16 }} accept
  }}
  chain input {{
   type filter hook input priority filter; policy drop;
   ct state established,related accept
   iifname != "{uplink}" iifname != "n-*" accept
-  iifname "{uplink}" ip saddr @vteps ip daddr {settings.vtep} accept
+  iifname "{uplink}" ip saddr @vteps ip daddr {host.vtep} accept
   iifname "{uplink}" tcp dport @ports accept
  }}
  chain post {{
   type nat hook postrouting priority srcnat;
-  ip saddr {TRANSITS} snat to {settings.node_address}
+  ip saddr {TRANSITS} snat to {host.node_address}
  }}
 }}
 """

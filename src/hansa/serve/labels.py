@@ -34,12 +34,13 @@ def _term(term: str) -> Filter:
         key, found, listed = term.partition(word)
         if found:
             return _one_of(key.strip(), listed.strip(), term, is_in=is_in)
-    begin = next((at for at, letter in enumerate(term) if letter in "!=<>" and at), None)
+    begin = next((at for at, letter in enumerate(term) if letter in "=<>"), None)
     if begin is None:
         return _exists(term)
-    sign = next((sign for sign in _SIGNS if term.startswith(sign, begin)), "")
+    begin -= term[begin - 1 : begin + 1] == "!="
+    sign = next(sign for sign in _SIGNS if term.startswith(sign, begin))
     key, value = term[:begin].strip(), term[begin + len(sign) :].strip()
-    if not sign or not key or key.startswith("!"):
+    if not key or key.startswith("!"):
         raise _bad(term)
     if sign in _ORDERS:
         return _compare(key, _ORDERS[sign], value, term)
@@ -54,7 +55,7 @@ def _bad(term: str) -> ValueError:
 
 def _exists(term: str) -> Filter:
     key = term.removeprefix("!").strip()
-    if not key or not set(key).isdisjoint("! ()"):
+    if not key or not set(key).isdisjoint("! ()=<>"):
         raise _bad(term)
     if term.startswith("!"):
         return lambda labels: key not in labels

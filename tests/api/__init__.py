@@ -1,0 +1,1 @@
+"""Black box over HTTP, in process."""

@@ -1,0 +1,77 @@
+"""The book of commands: each is a function, whose docstring is its help."""
+
+import inspect
+from collections.abc import Callable
+from typing import Final
+
+import typer
+
+from hansa.cli.session import SHARED, command
+
+Function = Callable[..., None]
+START: Final = "Start here"
+OBJECTS: Final = "Any kind of object"
+INSTANCES: Final = "Instances"
+REGION: Final = "Run a region"
+_NAMES: Final = {"help_option_names": ["-h", "--help"]}
+
+
+def group(text: str = "") -> typer.Typer:
+    """Return an empty group of commands."""
+    return typer.Typer(
+        help=text or None,
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings=_NAMES,
+    )
+
+
+def add(
+    app: typer.Typer, function: Function, *, panel: str = "", name: str = "", hidden: bool = False
+) -> None:
+    """Add a command; its docstring is a summary, two examples, indented, and the rest."""
+    summary, text = _help(inspect.getdoc(function) or "")
+    register = app.command(
+        name or function.__name__.rstrip("_"),
+        help=text,
+        short_help=summary,
+        rich_help_panel=panel or None,
+        context_settings=_NAMES,
+        no_args_is_help=False,
+        hidden=hidden,
+    )
+    register(command(function))
+
+
+def _help(doc: str) -> tuple[str, str]:
+    """Return the summary, and the whole help: examples first."""
+    summary, _, rest = doc.partition("\n\n")
+    lines = rest.splitlines()
+    examples = [line.strip() for line in lines if line.startswith("    ")]
+    others = "\n".join(line for line in lines if not line.startswith("    ")).strip()
+    shown = "\n".join(["```", *examples, "```"])
+    return summary, "\n\n".join(part for part in (shown, summary, others) if part)
+
+
+def overview(app: typer.Typer) -> str:
+    """Return what `hansa --help` prints: without rich, which is slow to import."""
+    groups: dict[str, list[tuple[str, str]]] = {
+        panel: [] for panel in (START, OBJECTS, INSTANCES, REGION)
+    }
+    said = [*app.registered_commands, *app.registered_groups]
+    for each in said:
+        panel = each.rich_help_panel
+        if isinstance(panel, str) and not each.hidden:
+            text = getattr(each, "short_help", "") or ""
+            groups[panel].append((each.name or "", text.rstrip(".")))
+    lines = ["usage: hansa COMMAND, and hansa COMMAND --help", ""]
+    for panel, commands in groups.items():
+        lines += [panel, *(f"  {name:<10} {text}" for name, text in commands)]
+    lines += ["", "Everywhere"]
+    for kind, _ in SHARED.values():
+        option = kind.__metadata__[0]
+        lines.append(f"  {', '.join(reversed(option.param_decls)):<15} {option.help.rstrip('.')}")
+    lines.append(f"  {'--version':<15} Print the version")
+    lines.append(f"  {'--install-completion':<15} Complete commands and names in this shell")
+    return "\n".join(lines)

@@ -1,0 +1,94 @@
+"""`hansa`: its commands put together, and how each of them ends."""
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import typer
+from typer.exceptions import TyperException
+
+from hansa.cli import book, start
+from hansa.cli.failure import CliError, Failure, as_json, as_text, failure_of
+from hansa.cli.session import shared_options
+from hansa.errors import HansaError
+
+_DEFECT, _INTERRUPTED, _USAGE = 70, 130, 2
+_FAILED: Final = 1
+
+
+def main() -> None:
+    """Run the command line, and end with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command; return its exit code."""
+    app = make_app()
+    if list(argv) in ([], ["-h"], ["--help"]):
+        print(book.overview(app))
+        return 0
+    try:
+        code = app(args=list(argv), prog_name="hansa", standalone_mode=False)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except HansaError as error:
+        return _end(failure_of(error), argv)
+    except TyperException as error:
+        return _end(_usage(error, argv), argv)
+    except OSError as error:
+        message = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        return _end(Failure(code="system", exit=_FAILED, message=message), argv)
+    except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a line
+        return _end(_defect(error), argv)
+    return code if isinstance(code, int) else 0
+
+
+def make_app() -> typer.Typer:
+    """Return all commands."""
+    app = book.group("Instances, networks and disks of a region, and regions themselves.")
+    app.callback(invoke_without_command=True)(shared_options())
+    start.register(app)
+    return app
+
+
+def is_json(argv: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Tell whether errors are to be JSON: also those of a line that cannot be parsed."""
+    pairs = zip(argv, [*argv[1:], ""], strict=True)
+    said = [
+        after if word in ("-o", "--output") else word.removeprefix("--output=").removeprefix("-o")
+        for word, after in pairs
+        if word.startswith(("-o", "--output"))
+    ]
+    return (said[-1] if said else env.get("HANSA_OUTPUT", "")) == "json"
+
+
+def _end(failure: Failure, argv: Sequence[str]) -> int:
+    text = as_json(failure) if is_json(argv, os.environ) else as_text(failure)
+    print(text, file=sys.stderr, flush=True)
+    return failure.exit
+
+
+def _usage(error: TyperException, argv: Sequence[str]) -> Failure:
+    words = [word for word in argv if not word.startswith("-")][:1]
+    message = error.format_message()
+    fix = f"hansa {' '.join([*words, '--help'])}"
+    return failure_of(CliError("usage", message[:1].lower() + message[1:].rstrip("."), fix=fix))
+
+
+def _defect(error: Exception) -> Failure:
+    """Keep the report of a defect in a file: no values of variables, which may be secrets."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    path = Path(state) / f"hansa/defect-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(traceback.format_exception(error)))
+    return Failure(
+        code="defect",
+        exit=_DEFECT,
+        message=f"a defect of hansa: {type(error).__name__}",
+        where=str(path),
+        fix="send that file to who maintains hansa; it holds no secrets of a config",
+    )

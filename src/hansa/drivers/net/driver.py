@@ -1,6 +1,7 @@
 """The networks of a node, brought to what is desired over what is running: nothing is torn down."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -133,9 +134,13 @@ class RoutedNetworks:
             fd = ns.open_tap(self._netns, tap)
         except OSError as error:
             raise DriverError("network-failed", f"tap {tap} was not made: {error}") from error
-        self._ip(self._netns, f"link set dev {tap} netns {name}\n")
-        self._ip(name, build.port(nic))
-        ns.set_sysctls(name, {f"ipv4/neigh/{tap}/proxy_delay": "0"})
+        try:
+            self._ip(self._netns, f"link set dev {tap} netns {name}\n")
+            self._ip(name, build.port(nic))
+            ns.set_sysctls(name, {f"ipv4/neigh/{tap}/proxy_delay": "0"})
+        except (DriverError, OSError):
+            os.close(fd)  # And with it the tap.
+            raise
         return fd
 
     def _drop(self, vni: int) -> None:

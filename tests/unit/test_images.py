@@ -111,6 +111,12 @@ def test_names_tell_hash_and_epoch_and_nothing_of_others() -> None:
     assert names.parsed("lost+found") is None
 
 
+def test_a_module_loses_its_signature_and_nothing_else() -> None:
+    tail = struct.pack(">BBBBB3xI", 0, 0, 2, 0, 0, 300) + b"~Module signature appended~\n"
+    assert build.unsigned(b"module" + bytes(300) + tail) == b"module"
+    assert build.unsigned(b"module") == b"module"
+
+
 def test_an_archive_is_what_cpio_reads(tmp_path: Path) -> None:
     archive = build.cpio(["d"], {"d/f": b"12345"}, {"l": "d/f"})
     subprocess.run(["cpio", "-id", "--quiet"], cwd=tmp_path, input=archive, check=True)  # noqa: S607

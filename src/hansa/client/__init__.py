@@ -1,1 +1,1 @@
-"""A client of any SECA server, and of our own groups where they are."""
+"""The client of a region: `client.Client` speaks, `errors.ApiError` is what it refuses with."""

@@ -1,90 +1,146 @@
-"""Pages of a collection: keys in order, bytes made once an object."""
+"""Pages of a collection: keys in order, and bytes that are made once an object."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
 
 from hansa.model.envelope import Key, Resource
-from hansa.serve.labels import Filter
+from hansa.serve.backend import Backend
+from hansa.serve.labels import Labels
+from hansa.serve.labels import parse as parse_labels
 from hansa.serve.view import to_answer
 
 LIMIT_MAX, LIMIT_DEFAULT = 10_000, 1000
+PAGES_MAX: Final = 16
+SLACK: Final = 4096
+"""Answers kept of what is no more, before they are looked for."""
+
+_Answer = tuple[Resource, bytes]
+
+
+class Asked(NamedTuple):
+    """What a list is asked for."""
+
+    prefix: str
+    """What the keys begin with: "" or scopes, with a slash at the end."""
+    after: str = ""
+    """The name that the page before ended with."""
+    limit: int = LIMIT_DEFAULT
+    labels: str = ""
+    only_leaving: bool = False
+
+
+class Page(NamedTuple):
+    """A page of a list."""
+
+    items: bytes
+    """Joined by commas."""
+    last: str
+    """The name that the next page begins after, "" if there is none."""
 
 
 class Answers:
     """What each noun looks like to who reads it: kept as long as the noun is the same."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, backend: Backend) -> None:
         """Begin with none."""
-        self._region = region
-        self._whole: dict[tuple[str, Key], tuple[Resource, bytes]] = {}
-        self._reduced: dict[tuple[str, Key], tuple[Resource, bytes]] = {}
-        self._sorted: dict[str, tuple[int, list[Key]]] = {}
-        self._maps: dict[str, Mapping[Key, Resource]] = {}
+        self._backend = backend
+        self._whole: dict[tuple[str, Key], _Answer] = {}
+        self._less: dict[tuple[str, Key], _Answer] = {}
+        self._sorted: dict[str, tuple[Mapping[Key, Resource], list[Key]]] = {}
+        self._pages: dict[tuple[str, Asked], tuple[Mapping[Key, Resource], Page]] = {}
+        self._enough = SLACK
 
     def whole(self, key: Key, noun: Resource) -> bytes:
         """Return the answer to a GET of the one object."""
         known = self._whole.get((noun.kind, key))
         if known and known[0] is noun:
             return known[1]
-        made = to_answer(noun, "GET", self._region)
-        self._whole[noun.kind, key] = noun, made
+        made = to_answer(noun, "GET", self._backend.region)
+        self._keep(self._whole, key, noun, made)
         return made
 
     def reduced(self, key: Key, noun: Resource) -> bytes:
         """Return what a list or a watch shows of it: no secrets."""
-        known = self._reduced.get((noun.kind, key))
+        known = self._less.get((noun.kind, key))
         if known and known[0] is noun:
             return known[1]
         less = noun.reduced()
-        made = self.whole(key, noun) if less is noun else to_answer(less, "GET", self._region)
-        self._reduced[noun.kind, key] = noun, made
+        is_same = less is noun
+        made = self.whole(key, noun) if is_same else to_answer(less, "GET", self._backend.region)
+        self._keep(self._less, key, noun, made)
         return made
 
-    def forget(self, kind: str, key: Key) -> None:
-        """Let go of what is no more."""
-        self._whole.pop((kind, key), None)
-        self._reduced.pop((kind, key), None)
+    def page(self, kind: str, asked: Asked) -> Page:
+        """Return a page.  Raises ValueError if its label filter cannot be read."""
+        nouns = self._backend.state.nouns.get(kind, {})
+        known = self._pages.get((kind, asked))
+        if known and known[0] is nouns:
+            return known[1]
+        made = self._page(kind, nouns, asked)
+        while len(self._pages) >= PAGES_MAX:
+            del self._pages[next(iter(self._pages))]
+        self._pages[kind, asked] = nouns, made
+        return made
 
-    def keys(self, kind: str, nouns: Mapping[Key, Resource]) -> list[Key]:
-        """Return the keys in order; what changed nothing of the set of keys is not sorted anew."""
-        if self._maps.get(kind) is nouns:
-            return self._sorted[kind][1]
-        _, known = self._sorted.get(kind, (0, list[Key]()))
-        if len(known) != len(nouns) or any(key not in nouns for key in known):
+    def _page(self, kind: str, nouns: Mapping[Key, Resource], asked: Asked) -> Page:
+        prefix, keep = asked.prefix, parse_labels(asked.labels) if asked.labels else _any
+        keys = self._keys(kind, nouns)
+        begin = bisect_right(keys, prefix + asked.after)
+        # "0" is what comes after "/".
+        end = bisect_left(keys, prefix[:-1] + "0") if prefix else len(keys)
+        found: list[bytes] = []
+        last = ""
+        for at in range(begin, end):
+            key = keys[at]
+            noun = nouns[key]
+            if not keep(noun.labels) or (asked.only_leaving and not _is_leaving(noun)):
+                continue
+            if len(found) == asked.limit:
+                return Page(b",".join(found), last)
+            found.append(self.reduced(key, noun))
+            last = key[len(prefix) :]
+        return Page(b",".join(found), "")
+
+    def _keys(self, kind: str, nouns: Mapping[Key, Resource]) -> list[Key]:
+        """Return the keys in order; they are sorted anew only if others are there."""
+        base, known = self._sorted.get(kind, (None, list[Key]()))
+        if base is nouns:
+            return known
+        if len(known) != len(nouns) or not all(map(nouns.__contains__, known)):
             known = sorted(nouns)
-        self._maps[kind], self._sorted[kind] = nouns, (len(nouns), known)
+        self._sorted[kind] = nouns, known
         return known
 
+    def _keep(
+        self, answers: dict[tuple[str, Key], _Answer], key: Key, noun: Resource, made: bytes
+    ) -> None:
+        answers[noun.kind, key] = noun, made
+        if len(self._whole) + len(self._less) > self._enough:
+            self._sweep()
 
-def page(  # noqa: PLR0913, PLR0917 - what a list can be asked for
-    answers: Answers,
-    kind: str,
-    nouns: Mapping[Key, Resource],
-    prefix: str,
-    after: str,
-    limit: int,
-    keep: Filter | None,
-) -> tuple[list[bytes], str]:
-    """Return the objects of one page, and the name that the next begins after ("" if none)."""
-    keys = answers.keys(kind, nouns)
-    begin = bisect_right(keys, Key(prefix + after)) if after else bisect_left(keys, Key(prefix))
-    end = bisect_left(keys, Key(prefix[:-1] + "0")) if prefix else len(keys)
-    found: list[bytes] = []
-    last = ""
-    for key, noun in _of_scope(keys[begin:end], nouns, prefix):
-        if keep and not keep(noun.labels):
-            continue
-        if len(found) == limit:
-            return found, last
-        found.append(answers.reduced(key, noun))
-        last = key[len(prefix) :]
-    return found, ""
+    def _sweep(self) -> None:
+        """Let go of what is no more, or is another by now."""
+        nouns = self._backend.state.nouns
+        for answers in (self._whole, self._less):
+            gone = [
+                (k, key) for (k, key), (of, _) in answers.items() if nouns[k].get(key) is not of
+            ]
+            for each in gone:
+                del answers[each]
+        self._enough = 2 * (len(self._whole) + len(self._less)) + SLACK
 
 
-def _of_scope(
-    keys: list[Key], nouns: Mapping[Key, Resource], prefix: str
-) -> Iterator[tuple[Key, Resource]]:
-    """Yield what lives right in a scope: keys of a kind all have the same depth."""
-    assert not prefix or prefix.endswith("/")
-    for key in keys:
-        yield key, nouns[key]
+def collection(items: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Return the answer to a list."""
+    return b'{"items":[%b],"metadata":%b}' % (items, msgspec.json.encode(metadata))
+
+
+def _any(_: Labels) -> bool:
+    return True
+
+
+def _is_leaving(noun: Resource) -> bool:
+    return bool(getattr(getattr(noun, "record", None), "deleted_at", False))

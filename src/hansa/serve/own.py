@@ -1,215 +1,236 @@
 """Our own groups beside SECA's: hansa.tenant/v1 and hansa.operator/v1."""
 
-import contextlib
+import asyncio
 import re
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from hansa.errors import HansaError, TrimmedError
 from hansa.model.envelope import Key
-from hansa.model.image import Image
-from hansa.model.node import Invitation, InvitationSpec
+from hansa.model.naming import path, scope
+from hansa.model.node import Invitation
 from hansa.model.refusal import Refusal
-from hansa.model.region import Region
-from hansa.model.registry import BY_KIND, RESOURCES
+from hansa.model.registry import BY_KIND
 from hansa.model.stamp import Stamp
-from hansa.model.state import Change
 from hansa.serve.backend import Backend, Object, Subject
-from hansa.serve.content import begin_of, blob, upload
-from hansa.serve.http import Reply, Request, json_reply
-from hansa.serve.listing import Answers
+from hansa.serve.content import METHODS, Uploads
+from hansa.serve.files import BYTES, send_file
+from hansa.serve.http import (
+    Outcome,
+    Reply,
+    Request,
+    bad_parameter,
+    json_reply,
+    stream,
+)
+from hansa.serve.nouns import Nouns
 from hansa.serve.routes import Target
+from hansa.serve.view import to_answer
+from hansa.serve.watch import Feed, Wanted
 
-_TENANT: Final = re.compile(r"/providers/hansa\.tenant/v1/tenants/([^/]+)/(.+)")
-_OPERATOR: Final = re.compile(r"/providers/hansa\.operator/v1/(.+)")
-_HEX: Final = re.compile(r"[0-9a-f]{64}")
-_UNKNOWN: Final = Refusal(code="route-unknown", message="there is nothing at this path")
+OPERATOR, TENANT = "hansa.operator/v1", "hansa.tenant/v1"
+JOIN: Final = f"/providers/{OPERATOR}/join"
+UNKNOWN: Final = Refusal(code="route-unknown", message="there is nothing at this path")
+TAIL_BYTES: Final = 65_536
+_NDJSON: Final = ((b"content-type", b"application/x-ndjson"),)
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_TENANTS_KINDS: Final = frozenset(kind for kind in BY_KIND if "tenant" in scope(kind))
+_STAMP: Final = re.compile(r"(\d{1,18})\.(\d{1,18})", re.ASCII)
 
 
 class Own:
-    """Answers what no noun's route does.  None means that the answer was sent as a stream."""
+    """Answers what no noun's route does."""
 
-    JOIN = "/providers/hansa.operator/v1/join"
-
-    def __init__(self, backend: Backend, answers: Answers) -> None:
+    def __init__(self, backend: Backend, nouns: Nouns) -> None:
         """Keep who has the state."""
-        self._backend, self._answers = backend, answers
+        self._backend, self._nouns = backend, nouns
+        self._uploads, self._feed = Uploads(backend), Feed(backend, nouns.answers)
 
-    async def handle(self, request: Request, subject: Subject) -> Reply | Refusal | None:
+    async def handle(self, request: Request, subject: Subject) -> Outcome:
         """Answer one request."""
-        if found := _TENANT.fullmatch(request.path):
-            return await self._tenant(request, subject, found[1], found[2].split("/"))
-        if found := _OPERATOR.fullmatch(request.path):
-            return await self._operator(request, subject, found[1].split("/"))
-        return _UNKNOWN
+        match request.path.split("/")[1:]:
+            case ["metrics"]:
+                return self._metrics(request, subject)
+            case ["providers", "hansa.tenant", "v1", "tenants", tenant, *steps]:
+                return await self._tenant(request, subject, tenant, steps)
+            case ["providers", "hansa.operator", "v1", *steps]:
+                return await self._operator(request, subject, steps)
+            case _:
+                return UNKNOWN
 
-    def discovery(self) -> dict[str, object]:
-        """Return SECA's well-known document."""
-        regions = self._backend.state.of(Region)
-        endpoints = [
-            {"provider": each.name, "url": each.url}
-            for region in regions.values()
-            for each in region.spec.providers
-        ]
-        return {"version": "v1", "endpoints": endpoints}
-
-    def makes(self, target: Target) -> bool:
-        """Tell whether a PUT of this answers with more than the noun."""
-        return target.noun.type is Invitation and bool(target.name)
-
-    async def invite(self, target: Target, subject: Subject, request: Request) -> Reply | Refusal:
-        """Make an invitation; its token is told this once."""
-        thing = Object(provider="hansa.operator/v1", resource=f"invitations/{target.name}")
-        if no := self._backend.may(subject, "put", thing):
+    async def invite(self, target: Target, subject: Subject, request: Request) -> Outcome:
+        """Make an invitation; what its node must say is told this once."""
+        if no := self._backend.may(subject, "put", target.thing):
             return no
-        body = await request.body()
-        if isinstance(body, Refusal):
-            return body
-        try:
-            said = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-            spec = msgspec.json.decode(said.get("spec", msgspec.Raw(b"{}")), type=InvitationSpec)
-        except msgspec.ValidationError as error:
-            return Refusal(code="field-invalid", message=str(error), pointer="/spec")
-        except msgspec.DecodeError as error:
-            return Refusal(code="body-not-json", message=str(error))
-        line = await self._backend.invite(Key(target.name), spec.zone)
-        return line if isinstance(line, Refusal) else json_reply(201, {"token": line})
+        noun = await self._nouns.written(request, target)
+        if isinstance(noun, Refusal):
+            return noun
+        assert isinstance(noun, Invitation)
+        token = await self._backend.invite(target.key, noun.spec.zone)
+        if isinstance(token, Refusal):
+            return token
+        made = self._backend.state.of(Invitation).get(target.key, noun)
+        shown = msgspec.json.decode(to_answer(made, "PUT", self._backend.region))
+        return json_reply(201, shown | {"token": token})
 
-    async def join(self, request: Request) -> Reply | Refusal:
-        """Make a machine a node."""
-        body = await request.body()
+    async def join(self, request: Request) -> Outcome:
+        """Make a machine a node: its invitation is all that it has."""
+        if request.method != "POST":
+            return _no_method(request, "POST")
+        body = await request.json_body()
         if isinstance(body, Refusal):
             return body
         done = await self._backend.join(body)
         return done if isinstance(done, Refusal) else json_reply(201, done)
 
+    def _metrics(self, request: Request, subject: Subject) -> Outcome:
+        if no := self._refuse(request, subject, Object(provider=OPERATOR, resource="metrics")):
+            return no
+        text = (b"content-type", b"text/plain; version=0.0.4")
+        return Reply(200, self._backend.metrics(), (text,))
+
+    def _refuse(
+        self, request: Request, subject: Subject, thing: Object, *methods: str
+    ) -> Refusal | None:
+        """Return why a request is not answered: its method, or its subject."""
+        methods = methods or ("GET",)
+        if request.method not in methods:
+            return _no_method(request, *methods)
+        verb = "get" if request.method == "HEAD" else request.method.lower()
+        return self._backend.may(subject, verb, thing)
+
     async def _tenant(
         self, request: Request, subject: Subject, tenant: str, steps: list[str]
-    ) -> Reply | Refusal | None:
-        verb = request.method.lower()
-        workspace = steps[1] if steps[0] == "workspaces" and len(steps) > 1 else ""
-        thing = Object(
-            provider="hansa.tenant/v1",
-            resource="/".join(steps[2:] if workspace else steps),
-            tenant=tenant,
-            workspace=workspace,
-        )
-        if no := self._backend.may(subject, verb, thing):
-            return no
-        match verb, steps:
-            case (("put" | "head"), ["images", name, "content"]):
-                return await upload(self._backend, request, Key(f"{tenant}/{name}"))
-            case "get", ["watch"]:
-                return await self._watch(request, tenant)
-            case "get", ["workspaces", _, "instances", name, "explain"]:
-                said = self._backend.explain(Key(f"{tenant}/{workspace}/{name}"))
-                return said if isinstance(said, Refusal) else json_reply(200, said)
-            case "get", ["workspaces", _, "instances", name, "logs"]:
-                return await self._log(request, Key(f"{tenant}/{workspace}/{name}"))
+    ) -> Outcome:
+        match steps:
+            case ["images", name, "content"]:
+                thing = _of_noun("image", f"images/{name}", tenant)
+                no = self._refuse(request, subject, thing, *METHODS)
+                return no or await self._uploads.handle(request, Key(f"{tenant}/{name}"))
+            case ["watch"]:
+                if request.method != "GET":
+                    return _no_method(request, "GET")
+                return await self._watch(request, subject, tenant)
+            case ["workspaces", workspace, "instances", name, ("explain" | "logs") as what]:
+                thing = _of_noun("instance", f"instances/{name}", tenant, workspace)
+                no = self._refuse(request, subject, thing)
+                key = Key(f"{tenant}/{workspace}/{name}")
+                return no or await (self._explain if what == "explain" else self._log)(request, key)
             case _:
-                return _UNKNOWN
+                return UNKNOWN
 
-    async def _operator(
-        self, request: Request, subject: Subject, steps: list[str]
-    ) -> Reply | Refusal | None:
-        verb = request.method.lower()
-        thing = Object(provider="hansa.operator/v1", resource="/".join(steps))
-        if no := self._backend.may(subject, verb, thing):
-            return no
-        match verb, steps:
-            case "get", ["audit"]:
-                return json_reply(200, {"items": await self._backend.audit()})
-            case "post", ["backup"]:
-                return await self._backup(request)
-            case "post", ["nodes", name, "lost"]:
-                no = await self._backend.lose(Key(name))
-                return no or Reply(202, b"", ())
-            case "get", ["blobs", digest] if _HEX.fullmatch(digest):
-                return await self._blob(request, digest)
-            case "get", ["nodes", name, "secrets", digest]:
-                found = await self._backend.secret(Key(name), digest)
-                if found is None:
-                    return Refusal(code="not-found", message="no instance of this node has it")
-                return Reply(200, found, ((b"content-type", b"application/octet-stream"),))
+    async def _operator(self, request: Request, subject: Subject, steps: list[str]) -> Outcome:
+        work = {"audit": self._audit, "backup": self._backup, "blobs": self._blob}
+        thing = Object(provider=OPERATOR, resource="/".join(steps))
+        match steps:
+            case ["audit"] | ["blobs", _]:
+                no = self._refuse(request, subject, thing)
+                return no or await work[steps[0]](request, steps[-1])
+            case ["backup"]:
+                no = self._refuse(request, subject, thing, "POST")
+                return no or await self._backup(request, "")
+            case ["nodes", name, "lost"]:
+                thing = Object(provider=OPERATOR, resource=f"nodes/{name}")
+                no = self._refuse(request, subject, thing, "POST")
+                return no or await self._backend.lose(Key(name)) or Reply(202, b"", ())
+            case ["nodes", name, "secrets", digest]:
+                no = self._refuse(request, subject, thing)
+                return no or await self._secret(Key(name), digest)
             case _:
-                return _UNKNOWN
+                return UNKNOWN
 
-    async def _blob(self, request: Request, digest: str) -> Reply | Refusal | None:
-        path = Path(self._backend.blob_dir()) / digest
-        if not path.exists():
-            return Refusal(code="not-found", message=f"there is no blob {digest}")
-        status = 206 if begin_of(request) else 200
-        return await _stream(request, status, b"application/octet-stream", blob(request, path))
+    async def _explain(self, _: Request, key: Key) -> Outcome:
+        said = self._backend.explain(key)
+        return said if isinstance(said, Refusal) else json_reply(200, said)
 
-    async def _log(self, request: Request, key: Key) -> Reply | Refusal:
-        said = request.query("tail")
-        if said and not said.isdigit():
-            return Refusal(code="parameter-invalid", message="tail is a number of bytes")
-        text = await self._backend.log(key, int(said or 65_536))
+    async def _log(self, request: Request, key: Key) -> Outcome:
+        tail = request.query("tail")
+        if tail and not (tail.isascii() and tail.isdigit() and len(tail) < len("1000000000")):
+            return bad_parameter("tail", "tail is a number of bytes")
+        text = await self._backend.log(key, int(tail or TAIL_BYTES))
         if isinstance(text, Refusal):
             return text
         return Reply(200, text.encode(), ((b"content-type", b"text/plain; charset=utf-8"),))
 
-    async def _backup(self, request: Request) -> Reply | Refusal | None:
-        with tempfile.TemporaryDirectory(dir=self._backend.blob_dir()) as folder:
-            path = Path(folder) / "backup.db"
-            try:
-                await self._backend.backup(str(path))
-            except HansaError as error:
-                return Refusal(code="busy", message=str(error))
-            return await _stream(request, 200, b"application/octet-stream", blob(request, path))
+    async def _audit(self, _: Request, __: str) -> Outcome:
+        return json_reply(200, {"items": await self._backend.audit()})
 
-    async def _watch(self, request: Request, tenant: str) -> Reply | Refusal | None:
-        since = request.query("since")
-        try:
-            begin = Stamp(*(int(part) for part in since.split("."))) if since else None
-        except (ValueError, TypeError):
-            message = f"since is a revision like 1.42, and not {since}"
-            return Refusal(code="parameter-invalid", message=message)
-        kinds = {kind for kind in request.query("kind").split(",") if kind}
-        if not kinds <= BY_KIND.keys():
-            message = f"kind is one of {', '.join(sorted(BY_KIND))}"
-            return Refusal(code="parameter-invalid", message=message)
-        scope = f"{tenant}/{request.query('workspace')}".rstrip("/") + "/"
-        return await _stream(request, 200, b"application/x-ndjson", self._news(begin, kinds, scope))
+    async def _backup(self, request: Request, _: str) -> Outcome:
+        folder = Path(self._backend.blob_dir()) / "partial"
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        # It holds secrets: only we may look into the directory.
+        with tempfile.TemporaryDirectory(prefix="backup-", dir=folder) as own:
+            path = Path(own) / "backup"
+            await self._backend.backup(str(path))
+            return await send_file(request, path)
 
-    async def _news(self, begin: Stamp | None, kinds: set[str], scope: str) -> AsyncIterator[bytes]:
-        try:
-            async for revision, changes in self._backend.changes(begin):
-                at = f"{revision.incarnation}.{revision.counter}"
-                shown = [
-                    self._line(at, change)
-                    for change in changes
-                    if (not kinds or change.kind in kinds)
-                    and (change.key.startswith(scope) or change.kind not in _TENANTS_OWN)
-                ]
-                yield b"".join(shown) or b'{"revision":"%b"}\n' % at.encode()
-        except TrimmedError as error:
-            yield msgspec.json.encode({"code": "revision-trimmed", "detail": str(error)}) + b"\n"
+    async def _blob(self, request: Request, digest: str) -> Outcome:
+        if not _SHA256.fullmatch(digest):
+            return bad_parameter("digest", "a blob is named by 64 digits of hex")
+        return await send_file(request, Path(self._backend.blob_dir()) / digest)
 
-    def _line(self, at: str, change: Change) -> bytes:
-        head = {"revision": at, "kind": change.kind, "key": change.key}
-        if change.new is None:
-            self._answers.forget(change.kind, change.key)
-            return msgspec.json.encode({**head, "change": "delete"}) + b"\n"
-        shown = msgspec.Raw(self._answers.reduced(change.key, change.new))
-        return msgspec.json.encode({**head, "change": "put", "object": shown}) + b"\n"
+    async def _secret(self, node: Key, digest: str) -> Outcome:
+        found = await self._backend.secret(node, digest)
+        if found is None:
+            return Refusal(code="not-found", message=f"no instance of node {node} has it")
+        return Reply(200, found, (BYTES,))
+
+    async def _watch(self, request: Request, subject: Subject, tenant: str) -> Outcome:
+        said = request.query("since")
+        found = _STAMP.fullmatch(said)
+        since = Stamp(int(found[1]), int(found[2])) if found else None
+        if said and (since is None or since > self._backend.state.revision):
+            return bad_parameter("since", "since is a revision that there was, like 1.42")
+        wanted = self._wanted(request, subject, tenant)
+        if isinstance(wanted, Refusal):
+            return wanted
+        async with aclosing(self._feed.watch(since, wanted)) as lines:
+            # What is wrong is wrong at once, while the status is still to be said.
+            first = await anext(lines)
+            await stream(request, 200, _NDJSON, _with(first, lines))
+        return None
+
+    def _wanted(self, request: Request, subject: Subject, tenant: str) -> Wanted | Refusal:
+        """Return what is to be shown: of the kinds asked for, or of all that the subject may."""
+        workspace, kinds = request.query("workspace"), request.query("kind")
+        asked = frozenset(kinds.split(",")) if kinds else _TENANTS_KINDS
+        if not asked <= _TENANTS_KINDS:
+            return bad_parameter("kind", f"kind is some of {', '.join(sorted(_TENANTS_KINDS))}")
+        refused = {
+            kind: no
+            for kind in sorted(asked)
+            if (no := self._backend.may(subject, "list", _all_of(kind, tenant, workspace)))
+        }
+        if refused and (kinds or len(refused) == len(asked)):
+            return next(iter(refused.values()))
+        return Wanted(tenant, asked - refused.keys(), workspace)
 
 
-_TENANTS_OWN: Final = frozenset(noun.type.kind for noun in RESOURCES if noun.parent is not None) | {
-    Image.kind
-}
+async def _with(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    yield first
+    async for each in rest:
+        yield each
 
 
-async def _stream(request: Request, status: int, media: bytes, parts: AsyncIterator[bytes]) -> None:
-    """Send what comes as it comes; end when the client has gone."""
-    headers = [(b"content-type", media)]
-    await request.send({"type": "http.response.start", "status": status, "headers": headers})
-    with contextlib.suppress(OSError):
-        async for part in parts:
-            await request.send({"type": "http.response.body", "body": part, "more_body": True})
-    await request.send({"type": "http.response.body", "body": b""})
+def _of_noun(kind: str, resource: str, tenant: str, workspace: str = "") -> Object:
+    """Return what stands for a part of a noun: who may read the noun may read that."""
+    provider = BY_KIND[kind].provider
+    return Object(provider=provider, resource=resource, tenant=tenant, workspace=workspace)
+
+
+def _all_of(kind: str, tenant: str, workspace: str) -> Object:
+    every = dict.fromkeys(scope(kind), "*") | {"name": ""}
+    resource = path(kind, below=("tenant", "workspace")).format(**every).strip("/")
+    return _of_noun(kind, resource, tenant, workspace)
+
+
+def _no_method(request: Request, *allowed: str) -> Refusal:
+    return Refusal(
+        code="method-not-allowed",
+        message=f"it has no {request.method[:16]}",
+        facts={"allow": ", ".join(allowed)},
+    )

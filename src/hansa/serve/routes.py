@@ -1,80 +1,98 @@
-"""Paths to nouns, from the registry: a path is split once, and looked up as a shape."""
+"""Paths to nouns, from the registry: a path is split once, and its fixed steps are looked up."""
 
-from functools import cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hansa.model.envelope import Key, Metadata
-from hansa.model.naming import path
+from hansa.model.naming import path, scope
 from hansa.model.registry import RESOURCES, Declaration
+from hansa.serve.backend import Object
+
+_LEAST: Final = 5
+"""Steps of the shortest path that names something: "", providers, NAME, VERSION, collection."""
+
+
+class Route(NamedTuple):
+    """Where nouns of a kind are."""
+
+    noun: Declaration
+    members: tuple[str, ...]
+    """What they live in, outermost first: members of Metadata."""
+    outer: int
+    """Steps of tenant and workspace, which authorisation is told apart from the rest."""
 
 
 class Target(NamedTuple):
     """What a path names: a noun (`name` is set), a collection, or a noun's verb."""
 
-    noun: Declaration
-    scope: dict[str, str]
-    name: str = ""
-    verb: str = ""
+    route: Route
+    scope: tuple[str, ...]
+    name: str
+    verb: str
+    resource: str
+    """What authorisation calls it."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of what is named."""
+        return self.route.noun.type.kind
 
     @property
     def key(self) -> Key:
         """The key of the noun."""
-        return Key("/".join((*self.scope.values(), self.name)))
+        return Key("/".join((*self.scope, self.name)))
 
     @property
     def prefix(self) -> str:
         """What the keys of the collection begin with."""
-        return "".join(f"{part}/" for part in self.scope.values())
+        return "".join(f"{part}/" for part in self.scope)
 
     @property
     def home(self) -> Metadata:
         """Where the noun is."""
-        return Metadata(name=self.name, **self.scope)
+        return Metadata(name=self.name, **dict(zip(self.route.members, self.scope, strict=True)))
 
     @property
-    def resource(self) -> str:
-        """What authorisation calls it."""
-        steps = path(self.noun.type.kind, below=("tenant", "workspace"))
-        one = steps.format(**self.scope, name=self.name)[1:]
-        return one if self.name else one.rstrip("/")
+    def thing(self) -> Object:
+        """What authorisation is asked about."""
+        has, inner = self.scope, self.route.outer // 2
+        # A workspace is in itself: who may only be in it, may look at it.
+        own = self.name if self.kind == "workspace" else ""
+        return Object(
+            provider=self.route.noun.provider,
+            resource=self.resource,
+            tenant=has[0] if inner else "",
+            workspace=has[1] if inner > 1 else own,
+        )
 
 
-def _shapes() -> dict[tuple[str, ...], tuple[Declaration, tuple[str, ...]]]:
-    """Return by the fixed steps of a path which noun it is, and what stands between them."""
-    shapes = {}
+def _routes() -> dict[tuple[str, ...], Route]:
+    routes = {}
     for noun in RESOURCES:
-        steps = path(noun.type.kind)[1:].split("/")
-        shapes[(noun.provider, *steps[::2])] = (noun, tuple(step[1:-1] for step in steps[1::2]))
-    return shapes
+        members = scope(noun.type.kind)
+        outer = 2 * sum(member in ("tenant", "workspace") for member in members)
+        fixed = path(noun.type.kind)[1:].split("/")[::2]
+        routes[(*noun.provider.split("/"), *fixed)] = Route(noun, members, outer)
+    return routes
 
 
-_SHAPES = _shapes()
-
-
-@cache
-def _shape(provider: str, fixed: tuple[str, ...]) -> tuple[Declaration, tuple[str, ...]] | None:
-    return _SHAPES.get((provider, *fixed))
+_ROUTES: Final = _routes()
 
 
 def find(text: str) -> Target | None:
     """Return what a path names; None if it is none of a noun's."""
-    # "", "providers", NAME, VERSION, collection, name, collection, name, ...
     steps = text.split("/")
-    if len(steps) < 5 or steps[1] != "providers":  # noqa: PLR2004 - the least that names something
+    if len(steps) < _LEAST or steps[1] != "providers" or "" in steps[1:]:
         return None
-    provider, rest = f"{steps[2]}/{steps[3]}", steps[4:]
-    if not all(rest):
-        return None
-    found = _shape(provider, tuple(rest[::2]))
-    values = rest[1::2]
-    if found:
-        noun, members = found
-        if len(values) == len(members):
-            return Target(noun, dict(zip(members[:-1], values, strict=False)), values[-1])
-        if len(values) == len(members) - 1:
-            return Target(noun, dict(zip(members[:-1], values, strict=True)))
-    if len(rest) % 2 and (found := _shape(provider, tuple(rest[:-1:2]))):
-        noun, members = found
-        if rest[-1] in noun.type.verbs and len(values) == len(members):
-            return Target(noun, dict(zip(members[:-1], values, strict=False)), values[-1], rest[-1])
+    rest = steps[4:]
+    route = _ROUTES.get((steps[2], steps[3], *rest[::2]))
+    if route is not None:
+        values, resource = rest[1::2], "/".join(rest[route.outer :])
+        if len(rest) % 2:
+            return Target(route, tuple(values), "", "", resource)
+        return Target(route, tuple(values[:-1]), values[-1], "", resource)
+    if len(rest) % 2 and (route := _ROUTES.get((steps[2], steps[3], *rest[:-1:2]))):
+        *values, name = rest[1::2]
+        if rest[-1] in route.noun.type.verbs:
+            resource = "/".join(rest[route.outer : -1])
+            return Target(route, tuple(values), name, rest[-1], resource)
     return None

@@ -1,298 +1,300 @@
-"""A network to the text that `ip`, `bridge` and `nft` read.  Pure.
+"""From what a node's networks are to what they are to be, as text that tools read.  Pure.
 
-The recipe is docs/design/0004-network.md; its order is part of it: translation, then route, then
-proxy ARP and gratuitous ARP, and withdrawn in reverse.
+The order is part of it: translation, then route, then proxy ARP and gratuitous ARP; withdrawn in
+reverse, connections forgotten last.  For a packet that comes before its translation pins an entry
+without one for as long as it flows.  What is at rest yields no step.
 """
 
-import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
-import msgspec
-
-from hansa.model.envelope import Key
-from hansa.ports import LocalNic, NodeNetwork
+from hansa.drivers.net.shape import Answers, Elements, Inner, Outer, Plan, Step
+from hansa.drivers.net.shape import Host as Host  # noqa: PLC0414 - those who build say it
+from hansa.drivers.net.tables import TRANSITS, mark_of, marked, network_table, node_table
+from hansa.drivers.net.wish import answered, answers, namespace, transit, vtep_mac, wanted
+from hansa.ports import NodeNetwork
 
 GATEWAY: Final = "169.254.1.1"
 GATEWAY_MAC: Final = "02:00:00:00:00:01"
-TRANSIT: Final = ipaddress.IPv4Network("169.254.128.0/17")
-SLOTS: Final = TRANSIT.num_addresses // 2
-PORT: Final = 4789
+SLOTS: Final = IPv4Network(TRANSITS).num_addresses // 2
+ALIAS_CHARS: Final = 200  # The kernel keeps 255 of a device's alias, and a key has up to 258.
 
-
-class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node's networks have in common."""
-
-    prefix: str  # Of the namespaces of its networks: /run/netns is one for the machine.
-    uplink: str
-    vtep: str
-    node_address: str
-    underlay: str
-    mtu: int = 1450
-
-
-def namespace(host: Host, vni: int) -> str:
-    """Return the name of a network's namespace."""
-    return f"{host.prefix}{vni}"
-
-
-def transit(vni: int) -> tuple[str, str]:
-    """Return a network's /31: its own address, and the node's."""
-    first = TRANSIT[2 * (vni % SLOTS)]
-    return str(first), str(first + 1)
-
-
-def vtep_mac(vtep: str) -> str:
-    """Return the MAC of a node's VXLAN devices."""
-    return "02:01:" + ":".join(f"{byte:02x}" for byte in ipaddress.IPv4Address(vtep).packed)
-
-
-def node_sysctls(host: Host) -> dict[str, str]:
-    """Return what the node's namespace is set to: strict towards networks, a router otherwise."""
-    return {
-        "ipv4/ip_forward": "1",
-        "ipv4/conf/all/rp_filter": "0",
-        "ipv4/conf/default/rp_filter": "1",
-        f"ipv4/conf/{host.uplink}/rp_filter": "0",
-        "ipv4/conf/all/send_redirects": "0",
-        f"ipv4/conf/{host.uplink}/send_redirects": "0",
-        f"ipv4/neigh/{host.uplink}/proxy_delay": "0",
-    }
-
-
-def network_sysctls() -> dict[str, str]:
-    """Return what a network's namespace is set to before it has devices."""
-    return {
-        "ipv4/ip_forward": "1",
-        "ipv4/conf/all/rp_filter": "0",
-        "ipv4/conf/default/rp_filter": "0",
-        "ipv4/conf/default/proxy_arp": "1",
-        "ipv4/conf/all/send_redirects": "0",
-        "ipv4/conf/default/send_redirects": "0",
-    }
-
-
-def device_sysctls() -> dict[str, str]:
-    """Return what its own devices are set to: only guests are answered for."""
-    return {"ipv4/conf/uplink/proxy_arp": "0", "ipv4/conf/vx/proxy_arp": "0"}
-
-
-def node_table(host: Host) -> str:
-    """Return the base chains of the node's namespace, made once."""
-    return f"""table inet up {{
- set vteps {{ type ipv4_addr; }}
- set public {{ type ipv4_addr; }}
- chain forward {{
-  type filter hook forward priority filter; policy drop;
-  iifname "{host.uplink}" oifname "{host.uplink}" drop
-  ct state established,related accept
-  oifname "n-*" ip daddr @public accept
-  iifname "n-*" oifname "{host.uplink}" ip daddr != {{ {host.underlay}, 169.254.0.0/16 }} accept
- }}
- chain input {{
-  type filter hook input priority filter; policy accept;
-  iifname "n-*" ct state established,related accept
-  iifname "n-*" drop
-  iifname "{host.uplink}" udp dport {PORT} ip saddr != @vteps drop
- }}
- chain post {{
-  type nat hook postrouting priority srcnat;
-  ip saddr {TRANSIT} snat to {host.node_address}
- }}
-}}
+_ROUTER: Final = """ipv4/ip_forward=1
+ipv4/conf/all/rp_filter=0
+ipv4/conf/default/rp_filter=0
+ipv4/conf/default/proxy_arp=1
+ipv4/conf/all/send_redirects=0
+ipv4/conf/default/send_redirects=0
 """
-
-
-def network_table(network: NodeNetwork) -> str:
-    """Return the base chains of a network's namespace, made once, before its devices."""
-    inner, (mine, _) = _set(network.cidrs), transit(network.vni)
-    return f"""table inet net {{
- set nic4 {{ type ifname . ether_addr . ipv4_addr; }}
- map pub2priv {{ type ipv4_addr : ipv4_addr; }}
- map priv2pub {{ type ipv4_addr : ipv4_addr; }}
- map outof {{ type ifname : verdict; }}
- map into {{ type ifname : verdict; }}
- chain spoof {{
-  type filter hook prerouting priority raw; policy drop;
-  iifname {{ "lo", "uplink", "vx" }} accept
-  iifname . ether saddr . ip saddr @nic4 accept
- }}
- chain input {{
-  type filter hook input priority filter; policy drop;
-  ct state established,related accept
-  icmp type echo-request limit rate 100/second accept
- }}
- chain egress {{
-  type filter hook forward priority filter - 1; policy drop;
-  iifname "uplink" oifname "uplink" drop
-  iifname "vx" ip saddr != {inner} drop
-  oifname "vx" ip saddr != {inner} drop
-  iifname "vx" oifname "vx" accept
-  ct state vmap {{ established : accept, related : accept, invalid : drop }}
-  iifname {{ "uplink", "vx" }} accept
-  iifname vmap @outof
- }}
- chain ingress {{
-  type filter hook forward priority filter; policy drop;
-  iifname "vx" oifname "vx" accept
-  ct state vmap {{ established : accept, related : accept, invalid : drop }}
-  oifname {{ "uplink", "vx" }} accept
-  oifname vmap @into
- }}
- chain pre {{
-  type nat hook prerouting priority dstnat;
-  dnat ip to ip daddr map @pub2priv
- }}
- chain post {{
-  type nat hook postrouting priority srcnat;
-  oifname "uplink" snat ip to ip saddr map @priv2pub
-  oifname "uplink" meta nfproto ipv4 snat ip to {mine}
-  ct status dnat snat ip to ip saddr map @priv2pub
- }}
-}}
-table arp net {{
- set nic {{ type ifname . ether_addr . ipv4_addr; }}
- chain input {{
-  type filter hook input priority filter; policy drop;
-  iifname "uplink" accept
-  iifname . arp saddr ether . arp saddr ip @nic accept
- }}
-}}
-"""
-
-
-def elements(network: NodeNetwork) -> str:
-    """Return one transaction that makes the sets hold exactly these NICs."""
-    nics = network.local
-    ports = [f'"{nic.tap}" . {nic.mac} . {nic.address}' for nic in nics]
-    open_to_all = [f'"{nic.tap}" : accept' for nic in nics]
-    inward = [f"{public} : {nic.address}" for nic in nics for public in nic.publics]
-    outward = [f"{nic.address} : {nic.publics[0]}" for nic in nics if nic.publics]
-    return "".join(
-        (
-            _refill("inet net nic4", ports, "set"),
-            _refill("arp net nic", ports, "set"),
-            _refill("inet net outof", open_to_all, "map"),
-            _refill("inet net into", open_to_all, "map"),
-            _refill("inet net pub2priv", inward, "map"),
-            _refill("inet net priv2pub", outward, "map"),
-        )
-    )
-
-
-def node_elements(networks: Iterable[NodeNetwork]) -> str:
-    """Return one transaction for the node's own sets."""
-    there = list(networks)
-    vteps = sorted({nic.vtep for network in there for nic in network.remote})
-    publics = sorted(
-        {public for network in there for nic in network.local for public in nic.publics}
-    )
-    return _refill("inet up vteps", vteps, "set") + _refill("inet up public", publics, "set")
-
-
-def links(host: Host, network: NodeNetwork) -> tuple[str, str]:
-    """Return the lines for the node's namespace and for the network's, that make its devices."""
-    name, (mine, nodes), vni = namespace(host, network.vni), transit(network.vni), network.vni
-    in_node = [
-        f"link add n-{vni} type veth peer name uplink netns {name}",
-        f"addr add {nodes}/31 dev n-{vni}",
-        f"link set dev n-{vni} up",
-        f"link add vx-{vni} type vxlan id {vni} local {host.vtep} dstport {PORT} nolearning",
-        f"link set dev vx-{vni} alias {network.key}",
-        f"link set dev vx-{vni} netns {name} name vx address {vtep_mac(host.vtep)} mtu {host.mtu}",
-    ]
-    in_network = [
-        f"addr add {GATEWAY}/32 dev lo",
-        f"addr add {mine}/31 dev uplink",
-        "link set dev lo up",
-        "link set dev uplink up",
-        "link set dev vx up",
-        f"route add default via {nodes}",
-        *(f"route add unreachable {cidr}" for cidr in network.cidrs),
-    ]
-    return _lines(in_node), _lines(in_network)
-
-
-def peers(network: NodeNetwork) -> tuple[str, str]:
-    """Return the lines for `ip` and for `bridge` by which other nodes are known."""
-    vteps = sorted({nic.vtep for nic in network.remote})
-    known = [f"neigh replace {v} lladdr {vtep_mac(v)} dev vx nud permanent" for v in vteps]
-    sent = [f"fdb replace {vtep_mac(v)} dev vx dst {v} self permanent" for v in vteps]
-    return _lines(known), _lines(sent)
-
-
-def routes(network: NodeNetwork, taps: Iterable[str], has: dict[str, str]) -> str:
-    """Return the lines that make the routes to NICs these; `has` is destination to `via` or tap."""
-    there = set(taps)
-    wanted = {nic.address: nic.tap for nic in network.local if nic.tap in there}
-    for nic in network.remote:
-        wanted.setdefault(nic.address, nic.vtep)
-    local = {nic.address: nic for nic in network.local}
-    lines = [f"route del {address}/32" for address in sorted(has.keys() - wanted.keys())]
-    for address, where in sorted(wanted.items()):
-        if has.get(address) == where:
-            continue
-        if address in local and local[address].tap == where:
-            lines += _port(local[address])
-        else:
-            lines.append(f"route replace {address}/32 via {where} dev vx onlink")
-    return _lines(lines)
-
-
-def _port(nic: LocalNic) -> list[str]:
-    return [
-        f"link set dev {nic.tap} address {GATEWAY_MAC} up",
-        f"neigh replace {nic.address} lladdr {nic.mac} dev {nic.tap} nud permanent",
-        f"route replace {nic.address}/32 dev {nic.tap}",
-    ]
-
-
-def port(nic: LocalNic) -> str:
-    """Return the lines that put a new tap in its place."""
-    return _lines(_port(nic))
-
-
-def answered(host: Host, network: NodeNetwork, publics: Sequence[str]) -> str:
-    """Return the lines by which the node answers for public addresses."""
-    mine, _ = transit(network.vni)
-    return _lines(
-        line
-        for public in publics
-        for line in (
-            f"route replace {public}/32 via {mine} dev n-{network.vni}",
-            f"neigh replace proxy {public} dev {host.uplink}",
-        )
-    )
-
-
-def withdrawn(host: Host, publics: Sequence[str]) -> str:
-    """Return the lines by which the node no longer answers."""
-    return _lines(
-        line
-        for public in publics
-        for line in (f"neigh del proxy {public} dev {host.uplink}", f"route del {public}/32")
-    )
 
 
 def gratuitous_arp(mac: bytes, public: str) -> bytes:
     """Return the frame that tells all neighbours who has an address now."""
-    packed = ipaddress.IPv4Address(public).packed
+    packed = IPv4Address(public).packed
     head = b"\xff" * 6 + mac + b"\x08\x06" + b"\x00\x01\x08\x00\x06\x04\x00\x01"
     return head + mac + packed + b"\x00" * 6 + packed
 
 
-def key_of(alias: str) -> Key:
-    """Return the network that a VXLAN device says it is of."""
-    return Key(alias)
+def plan(
+    host: Host,
+    networks: Sequence[NodeNetwork],
+    outer: Outer,
+    inners: Mapping[str, Inner],
+) -> Plan:
+    """Return the steps from what is there to exactly these networks."""
+    wishes = {namespace(host, network.vni): network for network in networks}
+    kept = {n: each for n, each in inners.items() if n in wishes and wishes[n].key == each.key}
+    others = {netns: inner for netns, inner in inners.items() if netns not in kept}
+    busy = [netns for netns, inner in others.items() if inner.taps and netns in wishes]
+    there, wish = answered(host, outer, inners), answers(host, networks, kept)
+    known = {*outer.proxies, *outer.routes, *outer.elements.get("inet up public", {})}
+    gone = sorted(public for public in known if there.get(public) != wish.get(public))
+    slots = _slots(networks, {wishes[netns].vni: inner.slot for netns, inner in kept.items()})
+    return Plan(
+        first=(
+            *_node(host, networks, outer, gone),
+            *(step for netns, inner in others.items() for step in _drop(netns, inner)),
+        ),
+        parts=tuple(
+            (
+                *_network(host, network, slots[network.vni], kept.get(netns)),
+                *answer(host, [network], kept, there),
+            )
+            for netns, network in wishes.items()
+            if netns not in busy
+        ),
+        last=tuple(_forget("", [f"-D {flag} {public}" for public in gone for flag in _TO])),
+        busy=tuple(wishes[netns].key for netns in busy),
+    )
 
 
-def _refill(name: str, members: Sequence[str], what: str) -> str:
-    flush = f"flush {what} {name}\n"
-    return flush + (f"add element {name} {{ {', '.join(members)} }}\n" if members else "")
+def port(host: Host, network: NodeNetwork, outer: Outer, inner: Inner) -> tuple[Step, ...]:
+    """Return the steps that bring one running network to what it is to be: a tap has come."""
+    inners = {namespace(host, network.vni): inner}
+    there = answered(host, outer, inners)
+    return (
+        *_network(host, network, inner.slot, inner),
+        *answer(host, [network], inners, there),
+    )
 
 
-def _set(members: Sequence[str]) -> str:
-    return "{ " + ", ".join(members) + " }"
+def answer(
+    host: Host,
+    networks: Sequence[NodeNetwork],
+    inners: Mapping[str, Inner],
+    there: Answers,
+) -> Iterator[Step]:
+    """Yield the steps by which the node begins to answer for what it does not answer for yet."""
+    wish = answers(host, networks, inners)
+    new = {public: wish[public] for public in wish if there.get(public) != wish[public]}
+    if new:
+        yield Step("nft", "", f"add element inet up public {{ {', '.join(new)} }}\n")
+        lines = [f"route replace {route}" for route, _ in new.values()]
+        lines += [f"neigh replace proxy {public} dev {host.uplink}" for public in new]
+        yield Step("ip", "", _lines(lines))
+        yield Step("announce", "", _lines(new))
+
+
+def removal(host: Host, outer: Outer, inners: Mapping[str, Inner]) -> tuple[Step, ...]:
+    """Return the steps that take all of it away, taps and all."""
+    bare = {netns: Inner(links=inner.links) for netns, inner in inners.items()}
+    table = "add table inet up\ndelete table inet up\n"
+    return (
+        *_withdraw(host, outer, sorted({*outer.proxies, *outer.routes})),
+        *(step for netns, inner in bare.items() for step in _drop(netns, inner)),
+        Step("nft", "", table),
+    )
+
+
+_TO: Final = ("-d", "-q")
+_FROM_AND_TO: Final = ("-s", "-d", "-r", "-q")
+
+
+def _slots(networks: Iterable[NodeNetwork], kept: Mapping[int, int]) -> dict[int, int]:
+    """Return each network's slot: that of its number, or where that is taken the next."""
+    slots = dict(kept)
+    for network in networks:
+        taken, slot = set(slots.values()), network.vni % SLOTS
+        while network.vni not in slots:
+            if slot not in taken:
+                slots[network.vni] = slot
+            slot = (slot + 1) % SLOTS
+    return slots
+
+
+def _node(
+    host: Host, networks: Iterable[NodeNetwork], outer: Outer, gone: Sequence[str]
+) -> Iterator[Step]:
+    """Yield the steps of the node's namespace that come before those of its networks."""
+    text = node_table(host)
+    is_new = outer.mark != mark_of(text)
+    if is_new:
+        yield Step("sysctl", "", _node_sysctls(host.uplink))
+    yield from _withdraw(host, outer, gone)
+    stay = outer.elements.get("inet up public", {}).keys() - gone
+    wish = {
+        "inet up vteps": {nic.vtep: "" for network in networks for nic in network.remote},
+        "inet up public": dict.fromkeys(sorted(stay), ""),
+        "inet up ports": {str(port): "" for port in host.tcp_ports},
+    }
+    base = marked(("inet up",), text) if is_new else ""
+    if changed := base + _members({} if is_new else outer.elements, wish):
+        yield Step("nft", "", changed)
+
+
+def _withdraw(host: Host, outer: Outer, gone: Iterable[str]) -> Iterator[Step]:
+    lines = [f"neigh del proxy {p} dev {host.uplink}" for p in gone if p in outer.proxies]
+    lines += [f"route del {outer.routes[public]}" for public in gone if public in outer.routes]
+    if lines:
+        yield Step("ip", "", _lines(lines))
+
+
+def _drop(netns: str, inner: Inner) -> Iterator[Step]:
+    """Yield the steps that make a network not be: at once, but for a namespace with taps."""
+    if inner.taps:
+        default = {key: route for key, route in inner.routes.items() if key == "default"}
+        bare = Inner(mark=inner.mark, routes=default)
+        yield from _rules(netns, inner, bare)
+        yield from _ways(netns, inner, bare)
+        return
+    # Devices first: the kernel takes those of a namespace away some time later, and its number
+    # may be wanted again at once.
+    if links := [f"link del dev {link}" for link in ("vx", "uplink") if link in inner.links]:
+        yield Step("ip", netns, _lines(links))
+    yield Step("ip", "", f"netns del {netns}\n")
+
+
+def _network(host: Host, network: NodeNetwork, slot: int, seen: Inner | None) -> Iterator[Step]:
+    """Yield the steps from a network that is whole, or from none, to what it is to be."""
+    netns, vni, (mine, nodes) = namespace(host, network.vni), network.vni, transit(slot)
+    want = wanted(network, slot, seen.taps if seen else ())
+    if seen is not None:
+        yield from _rules(netns, seen, want)
+        yield from _ways(netns, seen, want)
+        return
+    yield Step("ip", "", f"netns add {netns}\n")
+    yield Step("sysctl", netns, _ROUTER)
+    yield from _rules(netns, Inner(), want)
+    # Made there at once, not moved there (the kernel waits in a move); its socket stays here.
+    vxlan = f"type vxlan id {vni} local {host.vtep} dstport 4789 nolearning"
+    mac = vtep_mac(host.vtep)
+    devices = [
+        f"link add n-{vni} type veth peer name uplink netns {netns}",
+        f"addr add {nodes}/31 dev n-{vni}",
+        f"link set dev n-{vni} up",
+        f"link add name vx netns {netns} address {mac} mtu {host.mtu} {vxlan}",
+    ]
+    yield Step("ip", "", _lines(devices))
+    yield Step("sysctl", netns, "ipv4/conf/uplink/proxy_arp=0\nipv4/conf/vx/proxy_arp=0\n")
+    yield from _ways(netns, Inner(), want, _addresses(mine), _seal(network.key))
+
+
+def _addresses(mine: str) -> list[str]:
+    up = [f"link set dev {link} up" for link in ("lo", "uplink", "vx")]
+    return [f"addr add {GATEWAY}/32 dev lo", f"addr add {mine}/31 dev uplink", *up]
+
+
+def _seal(key: str) -> list[str]:
+    """Return the lines that say whose it is: what says so is whole."""
+    head, tail = key[:ALIAS_CHARS], key[ALIAS_CHARS:]
+    rest = [f"link set dev uplink alias {tail}"] if tail else []
+    return [*rest, f"link set dev vx alias {head}"]
+
+
+def _rules(netns: str, seen: Inner, want: Inner) -> Iterator[Step]:
+    """Yield one transaction: nothing is let through, or held back, in between."""
+    is_new = seen.mark != want.mark
+    base = ""
+    if is_new:
+        base = marked(("inet net", "arp net"), network_table(transit(want.slot)[0]))
+    if text := base + _members({} if is_new else seen.elements, want.elements):
+        yield Step("nft", netns, text)
+
+
+def _ways(
+    netns: str,
+    seen: Inner,
+    want: Inner,
+    setup: Sequence[str] = (),
+    seal: Sequence[str] = (),
+) -> Iterator[Step]:
+    """Yield the steps to taps, neighbours, routes; and those that forget what ended."""
+    new = [tap for tap in want.taps if not seen.taps.get(tap)]
+    if new:
+        sysctls = [f"ipv4/neigh/{tap}/proxy_delay=0" for tap in new]
+        yield Step("sysctl", netns, _lines(sysctls))
+    fdb_gone, fdb_new = _changes(seen.fdb, want.fdb)
+    bridge = [f"fdb del {mac} dev vx dst {seen.fdb[mac]} self" for mac in fdb_gone]
+    bridge += [f"fdb replace {m} dev vx dst {want.fdb[m]} self permanent" for m in fdb_new]
+    if bridge:
+        yield Step("bridge", netns, _lines(bridge))
+    routes_gone, routes_new = _changes(seen.routes, want.routes)
+    lost, met = _changes(seen.neighbours, want.neighbours)
+    lines = [
+        *setup,
+        *(f"route del {seen.routes[to]}" for to in routes_gone if to not in want.routes),
+        *(f"neigh del {where}" for where in lost if where not in want.neighbours),
+        *(f"link set dev {tap} address {GATEWAY_MAC} up" for tap in new),
+        *(_neighbour(where, want.neighbours[where]) for where in met),
+        *(f"route replace {want.routes[to]}" for to in routes_new),
+        *seal,
+    ]
+    if lines:
+        yield Step("ip", netns, _lines(lines))
+    yield from _forget(netns, _ended(seen.elements, want.elements))
+
+
+def _neighbour(where: str, mac: str) -> str:
+    address, _, device = where.partition(" ")
+    return f"neigh replace {address} lladdr {mac} {device} nud permanent"
+
+
+def _ended(seen: Elements, want: Elements) -> Iterator[str]:
+    """Yield the connections of translations that ended, and of NICs that are not here any more."""
+    pairs, _ = _changes(seen.get("inet net pub2priv", {}), want.get("inet net pub2priv", {}))
+    yield from (f"-D {flag} {public}" for public in pairs for flag in _TO)
+    here, stay = (
+        {member.rpartition(" ")[2] for member in each.get("inet net nic4", {})}
+        for each in (seen, want)
+    )
+    yield from (f"-D {flag} {nic}" for nic in sorted(here - stay) for flag in _FROM_AND_TO)
+
+
+def _forget(netns: str, lines: Iterable[str]) -> Iterator[Step]:
+    if text := _lines(lines):
+        yield Step("conntrack", netns, text)
+
+
+def _node_sysctls(uplink: str) -> str:
+    """Return what makes it a router, and strict towards networks: n-* come to be by default."""
+    lines = [
+        "ipv4/ip_forward=1",
+        "ipv4/conf/all/rp_filter=0",
+        "ipv4/conf/default/rp_filter=1",
+        f"ipv4/conf/{uplink}/rp_filter=0",
+        "ipv4/conf/all/send_redirects=0",
+        f"ipv4/conf/{uplink}/send_redirects=0",
+        f"ipv4/neigh/{uplink}/proxy_delay=0",
+    ]
+    return _lines(lines)
+
+
+def _members(seen: Elements, want: Elements) -> str:
+    """Return the changes of sets and maps; of a key with another value, it goes first."""
+    text = ""
+    for name in sorted({*seen, *want}):
+        gone, new = _changes(seen.get(name, {}), want.get(name, {}))
+        members = [f"{k} : {want[name][k]}" if want[name][k] else k for k in new]
+        text += f"delete element {name} {{ {', '.join(gone)} }}\n" if gone else ""
+        text += f"add element {name} {{ {', '.join(members)} }}\n" if members else ""
+    return text
+
+
+def _changes(seen: Mapping[str, str], want: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Return the keys of what is not wanted (so), and of what is not there (so)."""
+    gone = [key for key in seen if want.get(key) != seen[key]]
+    return gone, [key for key in want if seen.get(key) != want[key]]
 
 
 def _lines(lines: Iterable[str]) -> str:

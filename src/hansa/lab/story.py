@@ -4,14 +4,18 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import httpx
 
-from hansa.client.api import ApiError, Client, UnreachableError
+from hansa.client.errors import ApiError, UnreachableError
+from hansa.lab.desk import Desk, Json
 
-Json = dict[str, Any]
-GUESTS: Final = {"web": ("a", "fence", "sub-a"), "db": ("a", "stay", "sub-a"), "far": ("b", "stay", "sub-b")}
+GUESTS: Final = {
+    "web": ("a", "fence", "sub-a"),
+    "db": ("a", "stay", "sub-a"),
+    "far": ("b", "stay", "sub-b"),
+}
 PUBLIC: Final = {"web": "web-ip", "far": "far-ip"}
 GUEST_S: Final = 60.0
 
@@ -31,7 +35,7 @@ class World(Protocol):
         """Start one node again."""
         ...
 
-    def client(self) -> Client:
+    def client(self) -> Desk:
         """Return a client."""
         ...
 
@@ -71,7 +75,9 @@ class Story:
         client = self._world.client()
         try:
             self._nodes_up(client, 3)
-            self._line("region demo: 2 zones, 3 nodes, each in its own network", "TLS, joined by token")
+            self._line(
+                "region demo: 2 zones, 3 nodes, each in its own network", "TLS, joined by token"
+            )
             self._image(client)
             self._make(client)
             before = self._guests_answer(client)
@@ -80,23 +86,23 @@ class Story:
             self._lose_a_node(client, before)
             self._delete(client)
         finally:
-            client.close()
+            client.client.close()
 
     def _line(self, what: str, more: str = "") -> None:
         took_s = int(time.monotonic() - self._began_s)
         self._say(f" {took_s // 60}:{took_s % 60:02} ✓ {what:<66} {more}".rstrip())
 
-    def _nodes_up(self, client: Client, count: int) -> None:
+    def _nodes_up(self, client: Desk, count: int) -> None:
         def up() -> bool:
             nodes = list(client.each("node"))
             return sum(node["status"]["verdict"] == "up" for node in nodes) >= count
 
         _until(up, 20, f"{count} nodes are up")
 
-    def _put(self, client: Client, kind: str, name: str, spec: Json, **more: Json) -> None:
+    def _put(self, client: Desk, kind: str, name: str, spec: Json, **more: Json) -> None:
         self._writes[kind, name] = client.put(kind, name, spec, **more)
 
-    def _image(self, client: Client) -> None:
+    def _image(self, client: Desk) -> None:
         made = self._world.image()
         spec = {
             "blockStorageRef": {"resource": "images/tiny"},
@@ -110,13 +116,15 @@ class Story:
         for part in ("kernel", "initrd"):
             source = Path(made[part])
             size += source.stat().st_size
-            digests.append(client.upload("tiny", part, source, lambda _done, _total: None))
+            digests.append(client.upload("tiny", part, source))
         self._line(f"image tiny built and uploaded ({size >> 20} MiB, sha256 {digests[0][:6]}…)")
 
-    def _make(self, client: Client) -> None:
+    def _make(self, client: Desk) -> None:
         ref = _ref
         self._put(client, "workspace", "demo", {})
-        self._put(client, "network", "net", {"cidr": {"ipv4": "10.0.0.0/16"}, "skuRef": ref("skus/N1K")})
+        self._put(
+            client, "network", "net", {"cidr": {"ipv4": "10.0.0.0/16"}, "skuRef": ref("skus/N1K")}
+        )
         for index, zone in enumerate("ab", 1):
             cidr = {"ipv4": f"10.0.{index}.0/24"}
             self._put(client, "subnet", f"net/sub-{zone}", {"cidr": cidr, "zone": zone})
@@ -138,30 +146,34 @@ class Story:
             self._put(client, "instance", name, spec, extensions={"hansa.eu/on-partition": fate})
         self._line(f"{len(self._writes)} objects active")
         for name in GUESTS:
-            client.act("instance", name, "start")
+            client.start(name)
             _until(lambda name=name: self._answers(client, name), GUEST_S, f"{name} runs")
 
-    def _answers(self, client: Client, name: str) -> bool:
+    def _answers(self, client: Desk, name: str) -> bool:
         """Tell whether a guest is on; one after the other, since two cores boot one at a time."""
         status = client.get("instance", name)["status"]
         if status.get("code"):
             raise Failed(f"{name}: {status['code']}: {status.get('detail')}")
         return bool(status["powerState"] == "on")
 
-    def _page(self, client: Client, name: str) -> Json:
+    def _page(self, client: Desk, name: str) -> Json:
         """Return what a guest says of itself: from outside, or asked by a guest that has a door."""
         door = next(iter(PUBLIC))
         if name in PUBLIC:
             return _fetch(f"http://{self._public(client, name)}/")
-        return _fetch(f"http://{self._public(client, door)}/cgi-bin/fetch?http://{_address(client, name)}/")
+        return _fetch(
+            f"http://{self._public(client, door)}/cgi-bin/fetch?http://{_address(client, name)}/"
+        )
 
-    def _public(self, client: Client, name: str) -> str:
+    def _public(self, client: Desk, name: str) -> str:
         return str(client.get("public-ip", PUBLIC[name])["status"]["ipAddress"])
 
-    def _guests_answer(self, client: Client) -> dict[str, Json]:
+    def _guests_answer(self, client: Desk) -> dict[str, Json]:
         pages: dict[str, Json] = {}
         for name in GUESTS:
-            _until(lambda name=name: _try(lambda: self._page(client, name)), GUEST_S, f"{name} answers")
+            _until(
+                lambda name=name: _try(lambda: self._page(client, name)), GUEST_S, f"{name} answers"
+            )
             pages[name] = page = self._page(client, name)
             mac = client.get("nic", f"{name}-nic")["status"]["macAddress"]
             said = (page["user_data"].strip(), page["mac"])
@@ -174,18 +186,28 @@ class Story:
         )
         if across["boot_id"] != pages["web"]["boot_id"]:
             raise Failed("far, in another subnet on another node, does not reach web")
-        self._line("3 guests answer HTTP, from outside and from a guest of another subnet and node,")
-        self._say(f"         each with its own boot id, kernel {pages['web']['kernel']}, MAC, user data")
+        self._line(
+            "3 guests answer HTTP, from outside and from a guest of another subnet and node,"
+        )
+        self._say(
+            f"         each with its own boot id, kernel {pages['web']['kernel']}, MAC, user data"
+        )
         return pages
 
-    def _table(self, client: Client) -> None:
+    def _table(self, client: Desk) -> None:
         rows = [("NAME", "POWER", "ZONE", "NODE", "ADDRESS", "PUBLIC", "EPOCH", "WHY")]
         for instance in client.each("instance"):
             name, status = instance["metadata"]["name"], instance["status"]
             why = client.explain(name)
             fits = [each["node"] for each in why["candidates"] if each["verdict"] != "refused"]
-            no = [f"{e['node']}: {e['refused_by'][0]['rule']}" for e in why["candidates"] if e["refused_by"]]
-            reason = f"best of {len(fits)}, score {sum(why['scores'].values())}; not {', '.join(no)}"
+            no = [
+                f"{e['node']}: {e['refused_by'][0]['rule']}"
+                for e in why["candidates"]
+                if e["refused_by"]
+            ]
+            reason = (
+                f"best of {len(fits)}, score {sum(why['scores'].values())}; not {', '.join(no)}"
+            )
             public = self._public(client, name) if name in PUBLIC else "-"
             epoch = ".".join(str(part) for part in status["epoch"])
             rows.append(
@@ -197,10 +219,10 @@ class Story:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             self._say(f"         {'  '.join(cells)}".rstrip())
 
-    def _survive(self, client: Client, before: dict[str, Json]) -> Client:
+    def _survive(self, client: Desk, before: dict[str, Json]) -> Desk:
         pids = self._world.pids()
         self._world.kill_control()
-        client.close()
+        client.client.close()
         self._world.start()
         client = self._world.client()
         _until(lambda: _try(lambda: list(client.each("node"))), 20, "the region is back")
@@ -215,10 +237,12 @@ class Story:
                 raise Failed(f"{kind} {name} is not as it was acknowledged")
         self._line("region, NATS and all three agents killed (SIGKILL) and started again;")
         count = len(self._writes)
-        self._say(f"         3 of 3 guests kept boot id and process; {count} of {count} writes are there")
+        self._say(
+            f"         3 of 3 guests kept boot id and process; {count} of {count} writes are there"
+        )
         return client
 
-    def _lose_a_node(self, client: Client, before: dict[str, Json]) -> None:
+    def _lose_a_node(self, client: Desk, before: dict[str, Json]) -> None:
         node = client.get("instance", "web")["status"]["node"]
         epoch = client.get("instance", "web")["status"]["epoch"]
         db_at = client.get("instance", "db")["status"]
@@ -233,9 +257,14 @@ class Story:
 
         _until(moved, 90, "web is back elsewhere")
         _until(lambda: _try(lambda: self._page(client, "web")), GUEST_S, "web answers")
-        if said["epoch"] <= epoch or self._page(client, "web")["boot_id"] == before["web"]["boot_id"]:
+        if (
+            said["epoch"] <= epoch
+            or self._page(client, "web")["boot_id"] == before["web"]["boot_id"]
+        ):
             raise Failed(f"web came back under epoch {said['epoch']}, after {epoch}")
-        self._line(f"{node} killed: web (fence) is back on {said['node']}, epoch {said['epoch'][1]},")
+        self._line(
+            f"{node} killed: web (fence) is back on {said['node']}, epoch {said['epoch'][1]},"
+        )
         self._say("         its disk made anew from its image")
         waits = client.get("instance", "db")["status"]
         if (waits["node"], waits["epoch"]) != (node, db_at["epoch"]):
@@ -250,24 +279,24 @@ class Story:
         _until(lambda: _try(back) and back(), GUEST_S, "db is back")
         self._line(f"{node} is back: it has given web up, and db runs there again")
 
-    def _delete(self, client: Client) -> None:
-        findings = client.audit()
+    def _delete(self, client: Desk) -> None:
+        findings = client.client.audit()
         if findings:
             raise Failed(f"audit finds {json.dumps(findings)}")
         _delete_all(client)
-        if findings := client.audit():
+        if findings := client.client.audit():
             raise Failed(f"audit finds {json.dumps(findings)}")
         self._line("all deleted; audit clean")
 
 
-def _delete_all(client: Client) -> None:
+def _delete_all(client: Desk) -> None:
     for kind in ("instance", "block-storage", "nic", "public-ip", "network", "workspace", "image"):
         names = [each["metadata"]["name"] for each in client.each(kind)]
         for name in names:
             client.delete(kind, name)
 
         def gone(kind: str = kind, names: Iterable[str] = names) -> bool:
-            return not any(_try(lambda name=name: client.get(kind, name)) for name in names)
+            return not any(client.find(kind, name) for name in names)
 
         _until(gone, 40, f"all {kind}s are gone")
 
@@ -276,7 +305,7 @@ def _ref(resource: str) -> Json:
     return {"resource": resource}
 
 
-def _address(client: Client, name: str) -> str:
+def _address(client: Desk, name: str) -> str:
     return str(client.get("nic", f"{name}-nic")["status"]["addresses"][0])
 
 

@@ -7,8 +7,9 @@ import signal
 import subprocess
 from pathlib import Path
 
-from hansa.client.api import Client
+from hansa.client.client import Client
 from hansa.drivers.images.tiny import build_tiny
+from hansa.lab.desk import Desk
 from hansa.lab.hosts import PUBLIC, UNDERLAY, Host, gone, made
 from hansa.region.keeper import Timers
 from hansa.wiring import local
@@ -77,11 +78,12 @@ class Lab:
             local.join(home, line, node=wish, report=_quiet)
         local.start(home, "node", ["node", "run"], _quiet, netns=f"{PREFIX}{name}")
 
-    def client(self) -> Client:
+    def client(self) -> Desk:
         """Return a client with the administrator's token."""
         token = (self.home / "keys/admin.token").read_text()
         endpoint = load(self.home / "region.yaml", RegionSettings).endpoint
-        return Client(endpoint, token, ca=str(self.home / "keys/ca.pem"), workspace="demo")
+        client = Client(endpoint, token, ca=str(self.home / "keys/ca.pem"))
+        return Desk(client, "main", "demo")
 
     def image(self) -> dict[str, str | Path]:
         """Build the image: paths of its parts, and what its kernel is told."""
@@ -113,7 +115,9 @@ class Lab:
     async def _pids(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for name in NODES:
-            there = hypervisor(self.home / name, load(self.home / name / "node.yaml", NodeSettings), "tcg")
+            there = hypervisor(
+                self.home / name, load(self.home / name / "node.yaml", NodeSettings), "tcg"
+            )
             found |= {guest.key: guest.pid for guest in await there.found()}
             await there.close()
         return found

@@ -79,9 +79,7 @@ def _assemble(
     )
     telegraph = _telegraph(home, settings)
     parts: list[RegionServer] = []
-    committer = Committer(
-        core, store, rows_of, clock, lambda *news: parts[0].took_effect(*news)
-    )
+    committer = Committer(core, store, rows_of, clock, lambda *news: parts[0].took_effect(*news))
     blobs = home / "blobs"
     blobs.mkdir(parents=True, exist_ok=True)
     server = RegionServer(

@@ -163,6 +163,10 @@ class Hypervisor(Protocol):
         """Return paths by use: `serial_log` (a file), `console` (a unix socket)."""
         ...
 
+    async def close(self) -> None:
+        """Let go of the guests, which run on."""
+        ...
+
 
 class DiskFile(msgspec.Struct, frozen=True, kw_only=True):
     """A disk on a node, found by looking: the epoch it was made under is in its name."""

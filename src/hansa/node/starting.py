@@ -1,5 +1,6 @@
 """Starting a guest: all that it needs, in the order in which it needs it."""
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -50,7 +51,14 @@ async def start(wish: GuestWish, document: Document, outside: Outside) -> Runnin
         boot=boot,
         is_fenced=wish.on_partition == "fence",
     )
-    taps = {nic.tap: await outside.networks.open_tap(nic.network, nic.tap) for nic in wish.nics}
+    taps: dict[str, int] = {}
+    try:
+        for nic in wish.nics:
+            taps[nic.tap] = await outside.networks.open_tap(nic.network, nic.tap)
+    except DriverError:
+        for tap in taps.values():
+            os.close(tap)
+        raise
     return await outside.hypervisor.start(machine, taps)
 
 

@@ -16,7 +16,9 @@ from hansa.model.node import Node
 from hansa.model.refusal import Refusal
 from hansa.model.stamp import Stamp
 from hansa.model.state import Action, Commit, Draft, Proposal, State
-from hansa.reconcile import departures, instances, leases
+from hansa.reconcile import departures, instances
+from hansa.reconcile.leases import Leases, Pool
+from hansa.reconcile.leases import plan as plan_leases
 from hansa.region.documents import document, touched
 from hansa.region.keeper import Keeper, Timers
 from hansa.region.reports import judge, observe
@@ -35,12 +37,12 @@ class Folds(msgspec.Struct, frozen=True):
 
     placement: Fold = Fold()
     leaving: departures.Leaving = departures.Leaving()
-    leases: leases.Leases = leases.Leases()
+    leases: Leases = Leases()
 
     @classmethod
     def of(cls, state: State) -> Self:
         """Rebuild them."""
-        return cls(Fold.of(state), departures.Leaving.of(state), leases.Leases.of(state))
+        return cls(Fold.of(state), departures.Leaving.of(state), Leases.of(state))
 
     def after(self, commit: Commit) -> Self:
         """Return them after a commit."""
@@ -69,7 +71,7 @@ class Send(msgspec.Struct, frozen=True):
 class Core:
     """The state of a region, its folds, its keeper, and what waits to be decided."""
 
-    def __init__(self, state: State, timers: Timers, pool: leases.Pool, now_us: int) -> None:
+    def __init__(self, state: State, timers: Timers, pool: Pool, now_us: int) -> None:
         """Begin with what the store holds."""
         self.state, self.folds, self.timers = state, Folds.of(state), timers
         self._pool = pool
@@ -165,7 +167,7 @@ class Core:
     def _plan(self, now_us: int) -> list[Action]:
         state, folds = self.state, self.folds
         return [
-            *leases.plan(state, folds.leases, self._pool, now_us),
+            *plan_leases(state, folds.leases, self._pool, now_us),
             *instances.plan(state, folds.placement, now_us),
             *departures.plan(state, folds.leaving, now_us),
         ]

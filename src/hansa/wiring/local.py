@@ -66,8 +66,10 @@ def up(
     return replace(result, changed=result.changed or changed)
 
 
-def up_region(home: Path, *, report: Report, settings: RegionSettings | None) -> UpResult:
-    """Start NATS and the region server."""
+def up_region(
+    home: Path, *, report: Report, settings: RegionSettings | None, netns: str = ""
+) -> UpResult:
+    """Start NATS and the region server, in a network namespace if one is named."""
     path = home / "region.yaml"
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)
@@ -82,8 +84,8 @@ def up_region(home: Path, *, report: Report, settings: RegionSettings | None) ->
     if not said.nats_url:
         _write_nats(home, said)
         command = [str(Path(sys.executable).parent / "nats-server"), "-c", str(home / "nats.conf")]
-        changed |= start(home, "nats", command, report, is_ours=False)
-    changed |= start(home, "region", ["region", "run"], report)
+        changed |= start(home, "nats", command, report, is_ours=False, netns=netns)
+    changed |= start(home, "region", ["region", "run"], report, netns=netns)
     _wait(home, said, ca)
     return UpResult(
         endpoint=said.endpoint,
@@ -95,13 +97,20 @@ def up_region(home: Path, *, report: Report, settings: RegionSettings | None) ->
 
 
 def start(
-    home: Path, name: str, command: list[str], report: Report, *, is_ours: bool = True
+    home: Path,
+    name: str,
+    command: list[str],
+    report: Report,
+    *,
+    is_ours: bool = True,
+    netns: str = "",
 ) -> bool:
     """Start a process unless it runs; tell whether it was started."""
     if pid := running(home, name):
         report(name, f"runs, pid {pid}")
         return False
-    argv = [sys.executable, "-m", "hansa", *command] if is_ours else command
+    enter = ["nsenter", f"--net=/run/netns/{netns}"] if netns else []
+    argv = [*enter, *([sys.executable, "-m", "hansa", *command] if is_ours else command)]
     log = home / f"{name}.log"
     with log.open("ab") as out:
         process = subprocess.Popen(  # noqa: S603 - our own program

@@ -29,6 +29,7 @@ from hansa.region.joining import Contact, Joining
 from hansa.region.server import RegionServer
 from hansa.region.watching import Newsroom
 from hansa.serve.app import App, make_app
+from hansa.serve.http import Receive, Reply, Scope, SendEvent, answer
 from hansa.serve.view import from_request
 from hansa.store.codec import rows_of, state_of
 from hansa.store.sqlite import SqliteStore
@@ -78,9 +79,7 @@ def _assemble(
     )
     telegraph = _telegraph(home, settings)
     parts: list[RegionServer] = []
-    committer = Committer(
-        core, store, rows_of, clock, lambda commit, sends: parts[0].took_effect(commit, sends)
-    )
+    committer = Committer(core, store, rows_of, clock, lambda *news: parts[0].took_effect(*news))
     blobs = home / "blobs"
     blobs.mkdir(parents=True, exist_ok=True)
     server = RegionServer(
@@ -97,7 +96,20 @@ def _assemble(
         chance=keys.chance,
     )
     parts.append(server)
-    return server, make_app(server, ACTIONS, clock), telegraph
+    app = make_app(server, ACTIONS, clock)
+    return server, _with_ca(app, home / "keys/ca.pem"), telegraph
+
+
+def _with_ca(app: App, ca: Path) -> App:
+    """Return the application with the region's CA beside it: who joins checks its fingerprint."""
+
+    async def serve(scope: Scope, receive: Receive, send: SendEvent) -> None:
+        if scope["type"] == "http" and scope["path"] == "/ca.pem" and ca.exists():
+            await answer(send, Reply(200, ca.read_bytes(), ((b"content-type", b"text/plain"),)))
+        else:
+            await app(scope, receive, send)
+
+    return serve
 
 
 def nats_url(home: Path, settings: RegionSettings) -> str:

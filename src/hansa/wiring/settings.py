@@ -99,6 +99,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     jwt: str
     ca: str = ""  # A file.
     netns: str = ""  # Of its guests; "" is that of the agent.
+    prefix: str = ""  # Of the namespaces of its networks; "": its name.
     uplink: str = "eth0"
     vtep: str = "198.51.100.1"
     node_address: str = "192.0.2.254"

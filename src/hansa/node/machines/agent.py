@@ -141,6 +141,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     disks: tuple[DiskFile, ...] = ()
     failed: tuple[DiskSeen, ...] = ()
     capacity: Capacity = Capacity()
+    has_looked: bool = False  # Before it knows what is there, it begins nothing.
     told: int = 0  # The incarnation that the region said it is of.
     applied: Stamp = Stamp()  # The generation whose networks were applied.
     dropping: bool = False
@@ -167,8 +168,9 @@ def handle(agent: Agent, event: Event, now_us: int) -> tuple[Agent, list[Effect]
             agent = replace(agent, capacity=capacity)
         case _:
             assert_never(event)
-    agent = _pass(agent, now_us, effects)
-    return _report(agent, effects), effects
+    if agent.has_looked:
+        agent = _report(_pass(agent, now_us, effects), effects)
+    return agent, effects
 
 
 def _beat(agent: Agent, now_us: int, effects: list[Effect]) -> Agent:
@@ -191,7 +193,7 @@ def _found(agent: Agent, found: Found) -> Agent:
         for each in found.guests
     }
     lease = replace(agent.lease, end_us=max(agent.lease.end_us, found.lease_end_us))
-    return replace(agent, guests=guests, disks=found.disks, lease=lease)
+    return replace(agent, guests=guests, disks=found.disks, lease=lease, has_looked=True)
 
 
 def _heard(agent: Agent, message: Message, effects: list[Effect]) -> Agent:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -95,7 +96,7 @@ class Story:
     def _nodes_up(self, client: Desk, count: int) -> None:
         def up() -> bool:
             nodes = list(client.each("node"))
-            return sum(node["status"]["verdict"] == "up" for node in nodes) >= count
+            return sum(bool(node["status"]["verdict"] == "up") for node in nodes) >= count
 
         _until(up, 20, f"{count} nodes are up")
 
@@ -147,9 +148,9 @@ class Story:
         self._line(f"{len(self._writes)} objects active")
         for name in GUESTS:
             client.start(name)
-            _until(lambda name=name: self._answers(client, name), GUEST_S, f"{name} runs")
+            _until(partial(self._runs, client, name), GUEST_S, f"{name} runs")
 
-    def _answers(self, client: Desk, name: str) -> bool:
+    def _runs(self, client: Desk, name: str) -> bool:
         """Tell whether a guest is on; one after the other, since two cores boot one at a time."""
         status = client.get("instance", name)["status"]
         if status.get("code"):
@@ -253,7 +254,7 @@ class Story:
 
         def moved() -> bool:
             said.update(client.get("instance", "web")["status"])
-            return bool(said.get("node", node) != node and said["powerState"] == "on")
+            return said.get("node", node) != node and bool(said["powerState"] == "on")
 
         _until(moved, 90, "web is back elsewhere")
         _until(lambda: _try(lambda: self._page(client, "web")), GUEST_S, "web answers")
@@ -274,7 +275,7 @@ class Story:
         self._nodes_up(client, 3)
 
         def back() -> bool:
-            return self._page(client, "db")["boot_id"] != before["db"]["boot_id"]
+            return bool(self._page(client, "db")["boot_id"] != before["db"]["boot_id"])
 
         _until(lambda: _try(back) and back(), GUEST_S, "db is back")
         self._line(f"{node} is back: it has given web up, and db runs there again")

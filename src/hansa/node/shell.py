@@ -46,7 +46,7 @@ MEASURE_EVERY = 240
 class Shell:
     """One agent at work.  Everything it knows durably is the document in its home."""
 
-    def __init__(  # noqa: PLR0913 - the parts of an agent
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of an agent
         self,
         node: str,
         session: str,
@@ -129,7 +129,7 @@ class Shell:
             lived = msgspec.structs.replace(
                 lived, news="failed", code=error.code, detail=str(error)[:2000]
             )
-        except Exception as error:  # A defect of ours must not leave a guest half begun for ever.
+        except Exception as error:  # noqa: BLE001 - a defect must not leave it half begun for ever
             self._log.exception("guest not started", guest=wish.key)
             lived = msgspec.structs.replace(
                 lived, news="failed", code="internal", detail=repr(error)

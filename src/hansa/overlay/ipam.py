@@ -1,4 +1,4 @@
-"""Addresses of a block: which is free, which is inside.  Pure; an address that is given back is free.
+"""Addresses of a block: which is free, which is inside.  Pure; what is given back is free.
 
 The first and the last of a block are reserved, .1 is not: the gateway is elsewhere.
 """

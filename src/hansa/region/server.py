@@ -1,4 +1,4 @@
-"""The shell of a region: the state's one writer, the nodes' endpoint, and what the API asks of it."""
+"""The shell of a region: the state's one writer, the nodes' endpoint, what the API asks."""
 
 import asyncio
 import contextlib

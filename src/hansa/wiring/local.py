@@ -96,7 +96,7 @@ def up_region(
     )
 
 
-def start(
+def start(  # noqa: PLR0913 - how a process is started
     home: Path,
     name: str,
     command: list[str],

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -19,12 +19,12 @@ from hansa.model.naming import key_of
 from hansa.model.refusal import Refusal
 from hansa.model.region import Region
 from hansa.model.sku import DEFAULT, PRICE, InstanceSku, NetworkSku, StorageSku
-from hansa.model.state import Action, Delete, Proposal, State, put
+from hansa.model.state import Action, Commit, Delete, Proposal, State, put
 from hansa.reconcile.leases import Pool
 from hansa.reconcile.power import ACTIONS
 from hansa.region.access import Access, Gate
 from hansa.region.committer import Committer
-from hansa.region.core import Core
+from hansa.region.core import Core, Send
 from hansa.region.joining import Contact, Joining
 from hansa.region.server import RegionServer
 from hansa.region.watching import Newsroom
@@ -79,7 +79,9 @@ def _assemble(
     )
     telegraph = _telegraph(home, settings)
     parts: list[RegionServer] = []
-    committer = Committer(core, store, rows_of, clock, lambda *news: parts[0].took_effect(*news))
+    committer = Committer(
+        core, store, rows_of, clock, lambda commit, sends: _told(parts, commit, sends)
+    )
     blobs = home / "blobs"
     blobs.mkdir(parents=True, exist_ok=True)
     server = RegionServer(
@@ -100,19 +102,26 @@ def _assemble(
     return server, _with_ca(app, home / "keys/ca.pem"), telegraph
 
 
-def _with_ca(app: App, ca: Path) -> App:
+def _told(parts: list[RegionServer], commit: Commit, sends: Sequence[Send]) -> None:
+    """Pass news on to the server, which is put together after the committer that it holds."""
+    for server in parts:
+        server.took_effect(commit, sends)
+
+
+def _with_ca(app: App, path: Path) -> App:
     """Return the application with the region's CA beside it: who joins checks its fingerprint."""
+    ca = path.read_bytes() if path.exists() else b""
 
     async def serve(scope: Scope, receive: Receive, send: SendEvent) -> None:
-        if scope["type"] == "http" and scope["path"] == "/ca.pem" and ca.exists():
-            await answer(send, Reply(200, ca.read_bytes(), ((b"content-type", b"text/plain"),)))
+        if ca and scope["type"] == "http" and scope["path"] == "/ca.pem":
+            await answer(send, Reply(200, ca, ((b"content-type", b"text/plain"),)))
         else:
             await app(scope, receive, send)
 
     return serve
 
 
-def nats_url(home: Path, settings: RegionSettings) -> str:
+def nats_url(settings: RegionSettings) -> str:
     """Return where the region's NATS server is."""
     scheme = "nats" if settings.is_loopback else "tls"
     return settings.nats_url or f"{scheme}://{settings.listen}:{settings.nats_port}"
@@ -130,7 +139,7 @@ def _telegraph(home: Path, settings: RegionSettings) -> NatsTelegraph:
         sub=["hansa.*.up"],
     )
     ca = "" if settings.is_loopback else str(home / "keys/ca.pem")
-    said = NatsSettings(url=nats_url(home, settings), jwt=jwt, subjects=("hansa.*.up",), ca=ca)
+    said = NatsSettings(url=nats_url(settings), jwt=jwt, subjects=("hansa.*.up",), ca=ca)
     return NatsTelegraph(said, user.sign)
 
 
@@ -156,7 +165,7 @@ def _contact(home: Path, settings: RegionSettings) -> Contact:
     return Contact(
         region=settings.name,
         endpoint=settings.endpoint,
-        nats=nats_url(home, settings),
+        nats=nats_url(settings),
         ca=ca.decode(),
         ca_sha256=keys.fingerprint(ca) if ca else "",
     )
@@ -223,7 +232,7 @@ async def _serve(
         _, cert, key = keys.certificates(home / "keys", settings.listen)
         tls = {"ssl_certfile": str(cert), "ssl_keyfile": str(key)}
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]  # an ASGI application
+        app,
         host=settings.listen,
         port=settings.port,
         log_level="warning",

@@ -73,7 +73,7 @@ def _token(node: str) -> str:
     return node.replace(".", "~")
 
 
-def config(  # noqa: PLR0913 - one setting a parameter
+def config(  # noqa: PLR0913, PLR0917 - one setting a parameter
     host: str, port: int, ports_dir: str, operator: str, account: str, account_jwt: str,
     tls: tuple[str, str] | None,
 ) -> str:  # fmt: skip
@@ -93,7 +93,7 @@ def config(  # noqa: PLR0913 - one setting a parameter
     return "\n".join(lines) + "\n"
 
 
-def _jwt(  # noqa: PLR0913 - one claim a parameter
+def _jwt(  # noqa: PLR0913, PLR0917 - one claim a parameter
     issuer: str, subject: str, name: str, said: dict[str, object], sign: Signer, now_s: int
 ) -> str:
     claims = {

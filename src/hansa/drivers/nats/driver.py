@@ -72,7 +72,7 @@ class NatsTelegraph:
                 await client.connect(
                     self._settings.url,
                     tls=context,
-                    user_jwt_cb=lambda: self._settings.jwt.encode(),
+                    user_jwt_cb=self._settings.jwt.encode,
                     signature_cb=lambda nonce: base64.b64encode(self._sign(nonce.encode())),
                     error_cb=_ignore,
                     max_reconnect_attempts=-1,

@@ -30,7 +30,7 @@ def group(text: str = "") -> typer.Typer:
 def add(
     app: typer.Typer, function: Function, *, panel: str = "", name: str = "", hidden: bool = False
 ) -> None:
-    """Add a command; its docstring is a summary, two examples, indented, and the rest."""
+    """Add a command; its docstring is a summary, a paragraph of examples, and the rest."""
     summary, text = _help(inspect.getdoc(function) or "")
     register = app.command(
         name or function.__name__.rstrip("_"),
@@ -46,12 +46,10 @@ def add(
 
 def _help(doc: str) -> tuple[str, str]:
     """Return the summary, and the whole help: examples first."""
-    summary, _, rest = doc.partition("\n\n")
-    lines = rest.splitlines()
-    examples = [line.strip() for line in lines if line.startswith("    ")]
-    others = "\n".join(line for line in lines if not line.startswith("    ")).strip()
-    shown = "\n".join(["```", *examples, "```"])
-    return summary, "\n\n".join(part for part in (shown, summary, others) if part)
+    summary, examples, *others = doc.split("\n\n")
+    lines = [line.strip() for line in examples.splitlines()]
+    shown = "\n".join(["```", *lines, "```"])
+    return summary, "\n\n".join(part for part in (shown, summary, *others))
 
 
 def overview(app: typer.Typer) -> str:
@@ -59,19 +57,19 @@ def overview(app: typer.Typer) -> str:
     groups: dict[str, list[tuple[str, str]]] = {
         panel: [] for panel in (START, OBJECTS, INSTANCES, REGION)
     }
-    said = [*app.registered_commands, *app.registered_groups]
-    for each in said:
-        panel = each.rich_help_panel
-        if isinstance(panel, str) and not each.hidden:
-            text = getattr(each, "short_help", "") or ""
-            groups[panel].append((each.name or "", text.rstrip(".")))
+    for each in app.registered_commands:
+        if isinstance(each.rich_help_panel, str) and not each.hidden:
+            groups[each.rich_help_panel].append((each.name or "", each.short_help or ""))
+    for inner in app.registered_groups:
+        if isinstance(inner.rich_help_panel, str) and isinstance(inner.help, str):
+            groups[inner.rich_help_panel].append((inner.name or "", inner.help))
     lines = ["usage: hansa COMMAND, and hansa COMMAND --help", ""]
     for panel, commands in groups.items():
-        lines += [panel, *(f"  {name:<10} {text}" for name, text in commands)]
+        lines += [panel, *(f"  {name:<10} {text.rstrip('.')}" for name, text in commands)]
     lines += ["", "Everywhere"]
     for kind, _ in SHARED.values():
         option = kind.__metadata__[0]
-        lines.append(f"  {', '.join(reversed(option.param_decls)):<15} {option.help.rstrip('.')}")
-    lines.append(f"  {'--version':<15} Print the version")
-    lines.append(f"  {'--install-completion':<15} Complete commands and names in this shell")
+        flags = ", ".join((option.default, *option.param_decls))
+        lines.append(f"  {flags:<20} {option.help.rstrip('.')}")
+    lines.append(f"  {'--install-completion':<20} Complete commands in this shell")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from typing import Final
 import typer
 from typer.exceptions import TyperException
 
-from hansa.cli import book, start
+from hansa.cli import book, objects, start
 from hansa.cli.failure import CliError, Failure, as_json, as_text, failure_of
 from hansa.cli.session import shared_options
 from hansa.errors import HansaError
@@ -35,23 +35,33 @@ def run(argv: Sequence[str]) -> int:
         code = app(args=list(argv), prog_name="hansa", standalone_mode=False)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except HansaError as error:
-        return _end(failure_of(error), argv)
-    except TyperException as error:
-        return _end(_usage(error, argv), argv)
-    except OSError as error:
-        message = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
-        return _end(Failure(code="system", exit=_FAILED, message=message), argv)
-    except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a line
-        return _end(_defect(error), argv)
+    except Exception as error:  # noqa: BLE001 - the one place where an error becomes lines
+        failure = _failure(error, argv)
+        text = as_json(failure) if is_json(argv, os.environ) else as_text(failure)
+        print(text, file=sys.stderr, flush=True)
+        return failure.exit
     return code if isinstance(code, int) else 0
+
+
+def _failure(error: Exception, argv: Sequence[str]) -> Failure:
+    match error:
+        case HansaError():
+            return failure_of(error)
+        case TyperException():
+            return _usage(error, argv)
+        case OSError():
+            message = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+            return Failure(code="system", exit=_FAILED, message=message)
+        case _:
+            return _defect(error)
 
 
 def make_app() -> typer.Typer:
     """Return all commands."""
     app = book.group("Instances, networks and disks of a region, and regions themselves.")
     app.callback(invoke_without_command=True)(shared_options())
-    start.register(app)
+    for part in (start, objects):
+        part.register(app)
     return app
 
 
@@ -64,12 +74,6 @@ def is_json(argv: Sequence[str], env: Mapping[str, str]) -> bool:
         if word.startswith(("-o", "--output"))
     ]
     return (said[-1] if said else env.get("HANSA_OUTPUT", "")) == "json"
-
-
-def _end(failure: Failure, argv: Sequence[str]) -> int:
-    text = as_json(failure) if is_json(argv, os.environ) else as_text(failure)
-    print(text, file=sys.stderr, flush=True)
-    return failure.exit
 
 
 def _usage(error: TyperException, argv: Sequence[str]) -> Failure:

@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def up(
     session: Session,
+    *,
     listen: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to be reached at.")] = "",
     zone: Annotated[str, typer.Option(help="Zone of this machine.")] = "a",
     name: Annotated[str, typer.Option(help="Name of the region.")] = "local",
@@ -146,8 +147,9 @@ def _nodes(session: Session) -> list[Document] | None:
 
 def down(
     session: Session,
-    purge: Annotated[bool, typer.Option("--purge", help="Also delete all data.")] = False,  # noqa: FBT002 - typer's way
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,  # noqa: FBT002 - typer's way
+    *,
+    purge: Annotated[bool, typer.Option("--purge", help="Also delete all data.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Stop guests, node and region; --purge also deletes their data.
 

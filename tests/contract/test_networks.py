@@ -1,6 +1,7 @@
 """What the networks of every node do: the fake and the kernel's, in namespaces of this run."""
 
 import asyncio
+import fcntl
 import os
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from hansa.model.envelope import Key
 from hansa.ports import LocalNic, NodeNetwork, RemoteNic
 
 DEADLINE_S = 60.0
+SIOCGSKNS = 0x894C  # Opens the namespace that a tap's fd is of.
 PRIVATE, NEIGHBOUR, FAR = "10.0.1.5", "10.0.2.5", "10.0.1.6"
 PUBLICS = ("192.0.2.103", "192.0.2.101", "192.0.2.102")  # After the first in order.
 NIC = LocalNic(tap="ta0", mac="52:54:00:00:00:05", address=PRIVATE, publics=PUBLICS)
@@ -62,6 +64,9 @@ class Node:
         enter = ["nsenter", f"--net=/run/netns/{netns}"]
         done = subprocess.run([*enter, *argv], check=True, capture_output=True, text=True)
         return done.stdout
+
+    def inode(self) -> int:
+        return Path("/run/netns", self.name).stat().st_ino
 
     def networks(self) -> RoutedNetworks:
         return RoutedNetworks(self.settings)
@@ -438,6 +443,23 @@ def test_a_network_that_fails_says_why_and_holds_up_no_other(node: Node) -> None
         node.ask("ip", "link", "del", "vni")
         await networks.apply([replace(NET, local=()), other])
         assert {NET.key, OTHER.key} == (await networks.audit()).keys()
+
+    run(story)
+
+
+def test_a_taps_fd_pins_the_nodes_namespace_and_no_networks(node: Node) -> None:
+    async def story(fds: list[int]) -> None:
+        await up(node.networks(), [NET], fds)
+        for fd in fds:
+            pinned = fcntl.ioctl(fd, SIOCGSKNS)
+            try:
+                assert node.inode() == os.fstat(pinned).st_ino
+            finally:
+                os.close(pinned)
+        await node.networks().remove()
+        bare = replace(NET, local=())
+        await node.networks().apply([bare])
+        assert {NET.key: bare} == await node.networks().audit()
 
     run(story)
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import select
 import selectors
 import socket
@@ -274,16 +275,22 @@ def dress(netns: str, address: str, length: int = 32, mtu: int = 1450) -> None:
     )
 
 
+def links() -> set[str]:
+    """Return the links of this process's namespace that could be of nodes; others come and go."""
+    found = {each["ifname"] for each in json.loads(said("ip", "-j", "link"))}
+    return {link for link in found if re.match(r"n-\d|vx|t10x|p-n|uplink", link)}
+
+
 @pytest.fixture(scope="module")
 def standing() -> Iterator[World]:
-    before = said("ip", "-br", "link")
+    before = links()
     world = World()
     try:
         world.build()
         yield world
     finally:
         world.tear_down()
-        assert before == said("ip", "-br", "link")
+        assert links() - before == set()
         assert f"{RUN}-" not in said("ip", "netns")
 
 
@@ -397,18 +404,23 @@ def test_an_address_that_is_nobodys_does_not_leave_its_network() -> None:
     assert "Unreachable" in said_so
 
 
+@pytest.mark.parametrize(
+    ("sender", "inner", "is_let_in"),
+    [("n-2", "10.0.1.6", True), ("out", "10.0.1.6", False), ("n-2", OUTSIDE, False)],
+)
 @pytest.mark.usefixtures("world")
-def test_nobody_but_nodes_gets_into_an_overlay() -> None:
-    """The outside wraps a datagram for a guest as a node would."""
-    inner = bytes.fromhex("02 01 c6 33 64 0b 02 01 c6 33 64 0c 08 00") + ip_udp("10.0.1.6")
-    datagram = b"\x08\x00\x00\x00" + (TENANTS["a"] << 8).to_bytes(4) + inner
+def test_only_nodes_get_into_an_overlay_and_only_with_its_own_addresses(
+    sender: str, inner: str, *, is_let_in: bool
+) -> None:
+    """Someone wraps a datagram for a guest as a node would."""
+    head = bytes.fromhex("02 01 c6 33 64 0b 02 01 c6 33 64 0c 08 00")
+    wrapped = b"\x08\x00\x00\x00" + (TENANTS["a"] << 8).to_bytes(4) + head + ip_udp(inner)
     batch(name("out"), "addr add 198.51.100.99/24 dev eth0")
     try:
-        target = guest("a", "10.0.1.5")
-        with udp(name("out"), "198.51.100.99") as outside, udp(name("n", 2), vtep(2)) as node:
-            for sock, is_let_in in ((outside, False), (node, True)):
-                seen = frames(target, partial(sock.sendto, datagram, (vtep(1), 4789)))
-                assert is_let_in == is_seen("10.0.1.6", seen)
+        src = vtep(2) if sender == "n-2" else "198.51.100.99"
+        with udp(name(sender), src) as sock:
+            send = partial(sock.sendto, wrapped, (vtep(1), 4789))
+            assert is_let_in == is_seen(inner, frames(guest("a", "10.0.1.5"), send))
     finally:
         batch(name("out"), "addr del 198.51.100.99/24 dev eth0")
 
@@ -488,6 +500,26 @@ def test_a_public_address_that_is_taken_away_is_gone_at_once(world: World) -> No
     assert ask(name("out"), public(1), sport=5001) is None
     answered = met(guest("a", "10.0.1.5"), OUTSIDE, sport=5001)
     assert answered.saw.startswith(node_address(1) + ":")
+
+
+def test_a_public_address_that_comes_is_told_to_all_three_times(world: World) -> None:
+    found = frames(name("out"), lambda: world.rest({("a", "10.0.1.6"): (public(8),)}))
+    packed = socket.inet_aton(public(8))
+    told = [frame for frame in found if frame[:6] == b"\xff" * 6 and frame[28:32] == packed]
+    assert len(told) == 3
+    assert {packed} == {frame[38:42] for frame in told}
+
+
+def test_a_node_relays_nothing_for_an_address_that_it_has_lost(world: World) -> None:
+    world.rest()
+    (link,) = json.loads(tried(name("n", 1), "ip", "-j", "link", "show", "eth0"))
+    stale = f"{public(9)} lladdr {link['address']} dev eth0 nud permanent"
+    batch(name("out"), f"neigh replace {stale}")
+    try:
+        assert ask(name("out"), public(9)) is None
+        assert public(9) not in tried(name("n", 1), "conntrack", "-L")
+    finally:
+        batch(name("out"), f"neigh del {public(9)} dev eth0")
 
 
 @pytest.mark.usefixtures("world")

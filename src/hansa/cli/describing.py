@@ -13,7 +13,6 @@ from hansa.cli.units import age, local_time
 SHOWN_MAX: Final = 12
 """Above so many candidates, refusals are counted by rule."""
 _SHOWN: Final = ("labels", "annotations", "extensions", "spec", "status")
-_THOUSAND: Final = 1000
 
 
 def describe_lines(document: Document, facts: Facts) -> list[str]:
@@ -104,7 +103,7 @@ def _reasons(candidate: Document) -> str:
 
 
 def _score(value: object) -> str:
-    return f"{value / _THOUSAND:.2f}" if isinstance(value, int) else "-"
+    return str(value) if isinstance(value, int) else "-"
 
 
 def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Final
 import typer
 from typer.exceptions import TyperException
 
-from hansa.cli import book, objects, start
+from hansa.cli import book, changing, instances, objects, start
 from hansa.cli.failure import CliError, Failure, as_json, as_text, failure_of
 from hansa.cli.session import shared_options
 from hansa.errors import HansaError
@@ -60,7 +60,7 @@ def make_app() -> typer.Typer:
     """Return all commands."""
     app = book.group("Instances, networks and disks of a region, and regions themselves.")
     app.callback(invoke_without_command=True)(shared_options())
-    for part in (start, objects):
+    for part in (start, objects, changing, instances):
         part.register(app)
     return app
 

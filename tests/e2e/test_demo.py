@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+PREFIX = "hl-"
 LINES = (
     "3 guests answer HTTP",
     "3 of 3 guests kept boot id and process",
@@ -26,8 +27,8 @@ def traces() -> dict[str, set[str]]:
         if "hansa-demo-" in words:
             processes.add(words)
     return {
-        "namespaces": {line.split()[0] for line in said.stdout.splitlines()},
-        "links": {path.name for path in Path("/sys/class/net").iterdir()},
+        "namespaces": {line for line in said.stdout.splitlines() if line.startswith(PREFIX)},
+        "links": {path.name for path in Path("/sys/class/net").glob(f"{PREFIX}*")},
         "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob("*/hansa-*")},
         "processes": processes,
         "files": {str(path) for path in Path("/tmp").glob("hansa-demo-*")},  # noqa: S108 - it looks

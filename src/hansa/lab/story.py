@@ -172,9 +172,8 @@ class Story:
     def _guests_answer(self, client: Desk) -> dict[str, Json]:
         pages: dict[str, Json] = {}
         for name in GUESTS:
-            _until(
-                lambda name=name: _try(lambda: self._page(client, name)), GUEST_S, f"{name} answers"
-            )
+            answers = partial(_try, partial(self._page, client, name))
+            _until(answers, GUEST_S, f"{name} answers")
             pages[name] = page = self._page(client, name)
             mac = client.get("nic", f"{name}-nic")["status"]["macAddress"]
             said = (page["user_data"].strip(), page["mac"])

@@ -76,7 +76,7 @@ class Lab:
                 ram_gb=RAM_GB.get(name, 4),
             )
             local.join(home, line, node=wish, report=_quiet)
-        local.start(home, "node", ["node", "run"], _quiet, netns=f"{PREFIX}{name}")
+        local.start(home, "node", ["hansa.wiring.node"], _quiet, netns=f"{PREFIX}{name}")
 
     def client(self) -> Desk:
         """Return a client with the administrator's token."""

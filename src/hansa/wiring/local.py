@@ -62,7 +62,7 @@ def up(
             return result
     elif invitation := _invite(home, node.name):
         join(home / "node", invitation, node=node, report=report)
-    changed = start(home / "node", "node", ["node", "run"], report)
+    changed = start(home / "node", "node", ["hansa.wiring.node"], report)
     return replace(result, changed=result.changed or changed)
 
 
@@ -85,7 +85,7 @@ def up_region(
         _write_nats(home, said)
         command = [str(Path(sys.executable).parent / "nats-server"), "-c", str(home / "nats.conf")]
         changed |= start(home, "nats", command, report, is_ours=False, netns=netns)
-    changed |= start(home, "region", ["region", "run"], report, netns=netns)
+    changed |= start(home, "region", ["hansa.wiring.region"], report, netns=netns)
     _wait(home, said, ca)
     return UpResult(
         endpoint=said.endpoint,
@@ -110,7 +110,7 @@ def start(  # noqa: PLR0913 - how a process is started
         report(name, f"runs, pid {pid}")
         return False
     enter = ["nsenter", f"--net=/run/netns/{netns}"] if netns else []
-    argv = [*enter, *([sys.executable, "-m", "hansa", *command] if is_ours else command)]
+    argv = [*enter, *([sys.executable, "-m", *command] if is_ours else command)]
     log = home / f"{name}.log"
     with log.open("ab") as out:
         process = subprocess.Popen(  # noqa: S603 - our own program

@@ -35,7 +35,7 @@ from hansa.store.codec import rows_of, state_of
 from hansa.store.sqlite import SqliteStore
 from hansa.wiring import keys, logs
 from hansa.wiring.clock import RealClock
-from hansa.wiring.settings import RegionSettings, Sku, load
+from hansa.wiring.settings import RegionSettings, Sku, default_home, load
 
 PROVIDERS = ("seca.region", "seca.workspace", "seca.storage", "seca.compute", "seca.network")
 
@@ -249,3 +249,7 @@ async def _serve(
     await server.serve()
     if work.done():
         work.result()
+
+
+if __name__ == "__main__":
+    run_region(default_home())

@@ -76,7 +76,7 @@ class NatsTelegraph:
                     signature_cb=lambda nonce: base64.b64encode(self._sign(nonce.encode())),
                     error_cb=_ignore,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.25,
+                    reconnect_time_wait=0.25,  # type: ignore[arg-type]  # it sleeps for it
                     connect_timeout=2,
                     ping_interval=5,
                 )

@@ -185,17 +185,20 @@ class Api:
         **headers: str,
     ) -> httpx.Response:
         """Send one request; an underscore in a header's name is a dash."""
-        return asyncio.run(self._call(method, path, said, content, who, headers))
+        asked = self.send(method, path, said, content=content, who=who, **headers)
+        return asyncio.run(asked)
 
-    async def _call(  # noqa: PLR0913, PLR0917 - as call has them
+    async def send(
         self,
         method: str,
         path: str,
-        said: object,
-        content: bytes | None,
-        who: str,
-        headers: dict[str, str],
+        said: object = None,
+        *,
+        content: bytes | None = None,
+        who: str = ROOT,
+        **headers: str,
     ) -> httpx.Response:
+        """Send one request from within a loop."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if who:
             named["authorization"] = f"Bearer {who}"

@@ -207,7 +207,7 @@ class Own:
         }
         if refused and (kinds or len(refused) == len(asked)):
             return next(iter(refused.values()))
-        return Wanted(tenant, asked - refused.keys(), workspace)
+        return Wanted(tenant, asked.difference(refused), workspace)
 
 
 async def _with(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -102,8 +102,7 @@ class Feed:
             if data:
                 told = now()
                 yield at, data
-            else:
-                await fresh.wait()
+            await fresh.wait()
 
     def _enter(self) -> asyncio.Task[None]:
         self._watchers += 1

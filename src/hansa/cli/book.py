@@ -16,10 +16,9 @@ REGION: Final = "Run a region"
 _NAMES: Final = {"help_option_names": ["-h", "--help"]}
 
 
-def group(text: str = "") -> typer.Typer:
+def group() -> typer.Typer:
     """Return an empty group of commands."""
     return typer.Typer(
-        help=text or None,
         no_args_is_help=True,
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
@@ -50,6 +49,11 @@ def _help(doc: str) -> tuple[str, str]:
     lines = [line.strip() for line in examples.splitlines()]
     shown = "\n".join(["```", *lines, "```"])
     return summary, "\n\n".join(part for part in (shown, summary, *others))
+
+
+def add_group(app: typer.Typer, inner: typer.Typer, name: str, text: str, panel: str) -> None:
+    """Add a group of commands."""
+    app.add_typer(inner, name=name, help=text, rich_help_panel=panel or None, hidden=not panel)
 
 
 def overview(app: typer.Typer) -> str:

@@ -1,6 +1,7 @@
 """The region and the node of this machine: what the command line asks of the wiring."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,15 @@ class Process(NamedTuple):
     name: str
     pid: int
     log: str
+
+
+class Tiny(NamedTuple):
+    """The parts of the image `tiny`, and what it says of itself."""
+
+    kernel: Path
+    initrd: Path
+    cmdline: str
+    machine: str
 
 
 class Up(NamedTuple):
@@ -63,7 +73,13 @@ def join(invitation: str, *, address: str, report: Report) -> None:
 
     own = home() / "node"
     local.join(own, invitation, node=_node("", address), report=report)
-    local.start(own, "node", ["node", "run"], report)
+    local.start(own, "node", ["hansa.wiring.node"], report)
+
+
+def build_tiny(report: Report) -> Tiny:
+    """Build the image `tiny`, or find it built."""
+    images = import_module("hansa.wiring.images")  # Slow, and seldom needed.
+    return Tiny(**images.build_tiny(home(), report))
 
 
 def processes() -> list[Process]:

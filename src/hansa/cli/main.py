@@ -11,7 +11,7 @@ from typing import Final
 import typer
 from typer.exceptions import TyperException
 
-from hansa.cli import book, changing, instances, objects, start
+from hansa.cli import book, changing, images, instances, objects, operating, start
 from hansa.cli.failure import CliError, Failure, as_json, as_text, failure_of
 from hansa.cli.session import shared_options
 from hansa.errors import HansaError
@@ -58,9 +58,9 @@ def _failure(error: Exception, argv: Sequence[str]) -> Failure:
 
 def make_app() -> typer.Typer:
     """Return all commands."""
-    app = book.group("Instances, networks and disks of a region, and regions themselves.")
+    app = book.group()
     app.callback(invoke_without_command=True)(shared_options())
-    for part in (start, objects, changing, instances):
+    for part in (start, objects, changing, instances, images, operating):
         part.register(app)
     return app
 
@@ -79,7 +79,8 @@ def is_json(argv: Sequence[str], env: Mapping[str, str]) -> bool:
 def _usage(error: TyperException, argv: Sequence[str]) -> Failure:
     words = [word for word in argv if not word.startswith("-")][:1]
     message = error.format_message()
-    fix = f"hansa {' '.join([*words, '--help'])}"
+    known = [] if message.startswith("No such command") else words
+    fix = f"hansa {' '.join([*known, '--help'])}"
     return failure_of(CliError("usage", message[:1].lower() + message[1:].rstrip("."), fix=fix))
 
 

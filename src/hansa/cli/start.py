@@ -9,13 +9,14 @@ from msgspec.structs import replace
 from hansa.cli import book, local, where
 from hansa.cli.failure import CliError
 from hansa.cli.printing import Document, show
+from hansa.cli.running import rm, run
 from hansa.cli.session import Session
 from hansa.cli.table import Head, render
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for function in (up, status, down, use):
+    for function in (up, status, run, rm, down, use):
         book.add(app, function, panel=book.START)
 
 

@@ -1,10 +1,8 @@
 """Pages of a collection: keys in order, and bytes that are made once an object."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
-
-import msgspec
 
 from hansa.model.envelope import Key, Resource
 from hansa.serve.backend import Backend
@@ -50,7 +48,7 @@ class Answers:
         self._whole: dict[tuple[str, Key], _Answer] = {}
         self._less: dict[tuple[str, Key], _Answer] = {}
         self._sorted: dict[str, tuple[Mapping[Key, Resource], list[Key]]] = {}
-        self._pages: dict[tuple[str, Asked], tuple[Mapping[Key, Resource], Page]] = {}
+        self._pages: dict[tuple[str, Asked], tuple[Mapping[Key, Resource], bytes]] = {}
         self._enough = SLACK
 
     def whole(self, key: Key, noun: Resource) -> bytes:
@@ -73,13 +71,13 @@ class Answers:
         self._keep(self._less, key, noun, made)
         return made
 
-    def page(self, kind: str, asked: Asked) -> Page:
-        """Return a page.  Raises ValueError if its label filter cannot be read."""
+    def page(self, kind: str, asked: Asked, shown: Callable[[Page], bytes]) -> bytes:
+        """Return a page as it is shown.  Raises ValueError if its label filter cannot be read."""
         nouns = self._backend.state.nouns.get(kind, {})
         known = self._pages.get((kind, asked))
         if known and known[0] is nouns:
             return known[1]
-        made = self._page(kind, nouns, asked)
+        made = shown(self._page(kind, nouns, asked))
         while len(self._pages) >= PAGES_MAX:
             del self._pages[next(iter(self._pages))]
         self._pages[kind, asked] = nouns, made
@@ -131,11 +129,6 @@ class Answers:
             for each in gone:
                 del answers[each]
         self._enough = 2 * (len(self._whole) + len(self._less)) + SLACK
-
-
-def collection(items: bytes, metadata: Mapping[str, str]) -> bytes:
-    """Return the answer to a list."""
-    return b'{"items":[%b],"metadata":%b}' % (items, msgspec.json.encode(metadata))
 
 
 def _any(_: Labels) -> bool:

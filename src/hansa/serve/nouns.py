@@ -13,7 +13,7 @@ from hansa.model.registry import RESOURCES
 from hansa.model.state import Proposal
 from hansa.serve.backend import Backend, Subject
 from hansa.serve.http import Outcome, Reply, Request, bad_parameter
-from hansa.serve.listing import LIMIT_DEFAULT, LIMIT_MAX, Answers, Asked, collection
+from hansa.serve.listing import LIMIT_DEFAULT, LIMIT_MAX, Answers, Asked, Page
 from hansa.serve.routes import Target
 from hansa.serve.view import from_request, said_region, to_answer
 
@@ -86,20 +86,25 @@ class Nouns:
         asked = _asked(request, target.prefix)
         if isinstance(asked, Refusal):
             return asked
-        revision = self._backend.state.revision
         try:
-            items, last = self.answers.page(target.kind, asked)
+            body = self.answers.page(target.kind, asked, lambda page: self._shown(target, page))
         except ValueError as error:
             return bad_parameter("labels", str(error))
+        return Reply(200, body)
+
+    def _shown(self, target: Target, page: Page) -> bytes:
+        revision = self._backend.state.revision
         metadata = {
             "provider": target.route.noun.provider,
             "resource": target.resource,
             "verb": "GET",
             "revision": f"{revision.incarnation}.{revision.counter}",  # A watch can go on from it.
         }
-        if last:
-            metadata["skipToken"] = base64.urlsafe_b64encode((_MARK + last).encode()).decode()
-        return Reply(200, collection(items, metadata))
+        if page.last:
+            metadata["skipToken"] = base64.urlsafe_b64encode(
+                f"{_MARK}{page.last}".encode()
+            ).decode()
+        return b'{"items":[%b],"metadata":%b}' % (page.items, msgspec.json.encode(metadata))
 
     async def _write(self, request: Request, target: Target) -> Outcome:
         version = _version(request)

@@ -75,5 +75,6 @@ def overview(app: typer.Typer) -> str:
         option = kind.__metadata__[0]
         flags = ", ".join((option.default, *option.param_decls))
         lines.append(f"  {flags:<20} {option.help.rstrip('.')}")
+    lines.append(f"  {'--version':<20} Print the version")
     lines.append(f"  {'--install-completion':<20} Complete commands in this shell")
     return "\n".join(lines)

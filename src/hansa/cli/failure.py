@@ -122,7 +122,7 @@ def field_of(pointer: str) -> str:
 
 def _where(error: ApiError) -> str:
     path = str(error.problem.get("instance") or error.request.partition(" ")[2])
-    said = re.sub(r"^.*?/v\d\w*/", "", path).removeprefix("tenants/")
+    said = re.sub(r"^.*?/v\d\w*/(tenants/[^/]+/)?(workspaces/[^/]+/)?", "", path)
     at = f"{error.place} " if error.place else ""
     field = field_of(error.pointer)
     return f"{at}{field}, {said}" if field else f"{at}{said}"

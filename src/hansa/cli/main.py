@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,9 @@ def run(argv: Sequence[str]) -> int:
     app = make_app()
     if list(argv) in ([], ["-h"], ["--help"]):
         print(book.overview(app))
+        return 0
+    if list(argv) == ["--version"]:
+        print(f"hansa {version('hansa')}")
         return 0
     try:
         code = app(args=list(argv), prog_name="hansa", standalone_mode=False)

@@ -67,7 +67,8 @@ def get(
 
 def _say_empty(session: Session, words: list[str]) -> None:
     make = " Make one: hansa run tiny" if words[0] in ("i", "instance", "instances") else ""
-    session.screen.hint(f"No {words[0]} in workspace {session.home.workspace}.{make}")
+    what = "Nothing" if words[0] == "all" else f"No {words[0]}"
+    session.screen.hint(f"{what} in workspace {session.home.workspace}.{make}")
 
 
 def describe(session: Session, words: Words, *, labels: Labels = "", state: State = "") -> None:

@@ -31,7 +31,7 @@ class Screen:
         self.is_terminal = sys.stdout.isatty()
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         self._has_colour = has_colour and not plain
-        self._told_s = float("-inf")
+        self._told_s = time.monotonic()
         self._live = False
 
     @property
@@ -84,9 +84,8 @@ class Screen:
     def ask(self, question: str, otherwise: str) -> str:
         """Return what a person answers.  Without a terminal nobody can: exit 2."""
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise CliError(
-                "confirmation-missing", f"{question} nobody is here to say", fix=otherwise
-            )
+            message = "this is asked first, and there is no terminal to ask on"
+            raise CliError("confirmation-missing", message, why=question, fix=otherwise)
         self.end_live()
         print(question, end=" ", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip()

@@ -33,10 +33,12 @@ def local_time(text: str) -> str:
 
 
 def measured(size_bytes: int) -> str:
-    """Return measured bytes: in MiB, or GiB from one on."""
+    """Return measured bytes: in MiB, GiB from one on, KiB below one."""
     if size_bytes >= 1 << 30:
         return f"{size_bytes / (1 << 30):.1f} GiB"
-    return f"{max(1, size_bytes >> 20)} MiB" if size_bytes else "-"
+    if size_bytes >= 1 << 20:
+        return f"{size_bytes >> 20} MiB"
+    return f"{-(-size_bytes >> 10)} KiB" if size_bytes else "-"
 
 
 def duration_s(text: str) -> float:

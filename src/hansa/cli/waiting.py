@@ -2,12 +2,11 @@
 
 import socket
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
 from hansa.cli.columns import Document, at, last
+from hansa.cli.describing import explain_lines
 from hansa.cli.failure import CliError
 from hansa.cli.grammar import short_name
 from hansa.cli.session import Session
@@ -17,6 +16,9 @@ Goal = Literal["active", "on", "off", "answering", "gone"]
 ANSWERS: Final = "hansa.eu/answers"
 """The annotation of an image that says how its guests show that they work: `http:80`, `tcp:22`."""
 _POLL_S, _POLL_MAX_S, _PROBE_S = 0.1, 1.0, 2.0
+_ROOM_S: Final = 10.0
+"""For so long a lack of room may be one that passes: a node that is just starting."""
+_NO_ROOM: Final = "no-capacity"
 
 
 class Wish(NamedTuple):
@@ -66,12 +68,14 @@ def deadline_after(timeout: str) -> float:
 def wait_for(session: Session, wishes: Iterable[Wish], deadline: float) -> None:
     """Return when all are as asked for.  Raises CliError `timeout` that says what is missing."""
     for wish in wishes:
-        _until(lambda wish=wish: _missing(session, wish), wish, deadline)  # type: ignore[misc]
+        _until(session, wish, deadline)
 
 
-def _until(missing: Callable[[], str], wish: Wish, deadline: float) -> None:
-    pause_s = _POLL_S
-    while said := missing():
+def _until(session: Session, wish: Wish, deadline: float) -> None:
+    pause_s, enough_s = _POLL_S, time.monotonic() + _ROOM_S
+    while said := _missing(session, wish):
+        if _NO_ROOM in said and time.monotonic() > min(enough_s, deadline):
+            raise _no_room(session, wish)
         if time.monotonic() + pause_s > deadline:
             name = short_name(wish.kind, wish.key)
             raise CliError(
@@ -82,6 +86,18 @@ def _until(missing: Callable[[], str], wish: Wish, deadline: float) -> None:
             )
         time.sleep(pause_s)
         pause_s = min(_POLL_MAX_S, pause_s * 1.5)
+
+
+def _no_room(session: Session, wish: Wish) -> CliError:
+    """Return the error that says of each node why it is refused."""
+    name = wish.key.rpartition("/")[2]
+    lines = explain_lines(name, session.client.explain(wish.key), "", everything=False)
+    return CliError(
+        _NO_ROOM,
+        f'no node has room for "{name}"',
+        why="\n".join(lines),
+        fix=f"hansa get sku · or wait: it starts when room comes (hansa stop {name} ends that)",
+    )
 
 
 def _missing(session: Session, wish: Wish) -> str:
@@ -129,18 +145,17 @@ def public_address(session: Session, instance: Document) -> str:
 
 
 def answers(probe: Probe) -> bool:
-    """Ask a guest once."""
+    """Ask a guest once: any answer is one."""
+    if probe.protocol == "http":
+        import httpx  # noqa: PLC0415 - slow
+
+        try:
+            httpx.get(probe.url, timeout=_PROBE_S, trust_env=False)
+        except httpx.HTTPError:
+            return False
+        return True
     try:
-        if probe.protocol == "http":
-            with _DIRECT.open(probe.url, timeout=_PROBE_S):
-                return True
         with socket.create_connection((probe.address, probe.port), timeout=_PROBE_S):
             return True
-    except urllib.error.HTTPError as error:
-        error.close()
-        return True  # It has an opinion, so it works.
     except OSError:
         return False
-
-
-_DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))

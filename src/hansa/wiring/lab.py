@@ -1,6 +1,7 @@
 """The demo's world: a region and nodes on hosts of one machine, real in every part."""
 
 import asyncio
+import contextlib
 import os
 import shlex
 import signal
@@ -106,7 +107,8 @@ class Lab:
         for path in Path("/proc").glob("[0-9]*"):
             # All that lives in its namespace: as if the machine had lost its power.
             if _same(path / "ns/net", Path(f"/run/netns/{PREFIX}{name}")):
-                os.kill(int(path.name), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # It went by itself.
+                    os.kill(int(path.name), signal.SIGKILL)
 
     def pids(self) -> dict[str, int]:
         """Return QEMU's pid of every guest."""

@@ -38,7 +38,8 @@ def _words() -> dict[str, tuple[str, ...]]:
         for word in (kind, f"{kind}s", noun.short):
             if word:
                 words[word] = (kind,)
-        words[noun.collection] = (*words.get(noun.collection, ()), kind)
+        known = words.get(noun.collection, ())
+        words[noun.collection] = known if kind in known else (*known, kind)
     return words | _ALSO
 
 

@@ -22,24 +22,31 @@ from hansa.client.errors import ApiError
 
 _MADE = ("instance", "nic", "public-ip", "block-storage")
 
+Public = Annotated[bool, typer.Option("--public", help="With a public address.")]
+Zone = Annotated[str, typer.Option(metavar="ZONE", help="Zone; else that with most room.")]
+Sku = Annotated[str, typer.Option(metavar="SKU", help="Size; else the default one.")]
+DiskGb = Annotated[int, typer.Option(metavar="GB", help="Disk; else what it needs.")]
+UserData = Annotated[Path | None, typer.Option(metavar="FILE", help="For cloud-init.")]
+Partition = Annotated[
+    Literal["stay", "fence"] | None, typer.Option(help="If its node falls silent.")
+]
+NetworkName = Annotated[str, typer.Option(metavar="NAME", help="Network.")]
+Show = Annotated[bool, typer.Option("--show", help="Print the documents, and do nothing.")]
+
 
 def run(
     session: Session,
     image: Annotated[str, typer.Argument(metavar="IMAGE")],
     name: Annotated[str, typer.Argument(metavar="[NAME]")] = "",
     *,
-    public: Annotated[bool, typer.Option("--public", help="With a public address.")] = False,
-    zone: Annotated[str, typer.Option(help="Zone; else that with most room.")] = "",
-    sku: Annotated[str, typer.Option(metavar="SKU", help="Size; else the default one.")] = "",
-    disk_gb: Annotated[int, typer.Option(metavar="GB", help="Disk; else what it needs.")] = 0,
-    user_data: Annotated[Path | None, typer.Option(metavar="FILE", help="For cloud-init.")] = None,
-    on_partition: Annotated[
-        Literal["stay", "fence"] | None, typer.Option(help="If its node falls silent.")
-    ] = None,
-    network: Annotated[str, typer.Option(metavar="NAME", help="Network.")] = "default",
-    documents: Annotated[
-        bool, typer.Option("--show", help="Print the documents, and do nothing.")
-    ] = False,
+    public: Public = False,
+    zone: Zone = "",
+    sku: Sku = "",
+    disk_gb: DiskGb = 0,
+    user_data: UserData = None,
+    on_partition: Partition = None,
+    network: NetworkName = "default",
+    documents: Show = False,
     no_wait: NoWait = False,
     timeout: Timeout = "5m",
 ) -> None:

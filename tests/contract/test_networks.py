@@ -369,6 +369,18 @@ def test_a_public_address_that_is_lost_is_answered_for_again(
     run(story)
 
 
+def test_a_public_address_that_is_withdrawn_leaves_no_route_and_no_proxy(node: Node) -> None:
+    async def story(fds: list[int]) -> None:
+        networks = node.networks()
+        await up(networks, [NET], fds)
+        asked = (("ip", "route"), ("ip", "neigh", "show", "proxy"))
+        assert all(each in node.ask(*argv) for argv in asked for each in PUBLICS)
+        await networks.apply([replace(NET, local=(replace(NIC, publics=()), NEXT))])
+        assert not any(each in node.ask(*argv) for argv in asked for each in PUBLICS)
+
+    run(story)
+
+
 def test_a_network_that_was_half_made_is_made_anew(node: Node) -> None:
     async def story(_: list[int]) -> None:
         networks, bare = node.networks(), replace(NET, local=())

@@ -354,10 +354,11 @@ def frames(netns: str, act: Callable[[], object]) -> list[bytes]:
     with opened(netns, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as sock:
         sock.settimeout(QUIET_S)
         act()
-        found = list[bytes]()
+        found, deadline = list[bytes](), time.monotonic() + DEADLINE_S
         with contextlib.suppress(TimeoutError):
             while True:
                 found.append(sock.recv(2000))
+                assert time.monotonic() < deadline, "frames go round and round"
         return found
 
 
@@ -396,6 +397,15 @@ def test_without_a_public_address_guests_are_seen_as_their_node() -> None:
 def test_a_guest_does_not_reach_nodes_nor_other_networks_transits(to: str) -> None:
     assert not is_pinged(guest("a", "10.0.1.5"), to)
     assert is_pinged(guest("a", "10.0.1.5"), OUTSIDE)
+
+
+@pytest.mark.parametrize("to", [vtep(2), "198.51.100.77"])
+@pytest.mark.usefixtures("world")
+def test_what_a_guest_sends_to_the_underlay_does_not_leave_its_node(to: str) -> None:
+    netns, uplink = guest("a", "10.0.1.5"), name("n", 1)
+    assert is_seen(OUTSIDE, frames(uplink, lambda: ask(netns, OUTSIDE)))
+    sent = socket.inet_aton(node_address(1)) + socket.inet_aton(to)
+    assert not any(sent in frame for frame in frames(uplink, lambda: ask(netns, to)))
 
 
 @pytest.mark.usefixtures("world")
@@ -482,15 +492,34 @@ def test_a_public_address_moves_to_the_other_node_under_traffic_and_back(world: 
     assert [old, new, old] == ticking(name("out"), public(4), move).who
 
 
-def test_a_public_address_that_comes_under_traffic_takes_the_running_flow(world: World) -> None:
-    def come(who: Callable[[], list[str]]) -> None:
-        for tenant in ("a", "b", "a"):
-            world.rest({(tenant, "10.0.1.5"): (public(6),)})
-            until(partial(is_last, who, guest(tenant, "10.0.1.5")))
-
-    world.rest({("a", "10.0.1.5"): (public(6),)})
+def test_a_public_address_that_moves_on_its_node_takes_the_running_flow_along(
+    world: World,
+) -> None:
+    first, *others = (("a", "10.0.1.5"), ("a", "10.0.2.5"), ("b", "10.0.1.5"), ("a", "10.0.1.5"))
+    world.rest({first: (public(6),)})
     met(name("out"), public(6))
-    ticking(name("out"), public(6), come)
+
+    def move(who: Callable[[], list[str]]) -> None:
+        until(lambda: who() or None)
+        for tenant, address in others:
+            world.rest({(tenant, address): (public(6),)})
+            until(partial(is_last, who, guest(tenant, address)))
+
+    ticks = ticking(name("out"), public(6), move)
+    assert [guest(*each) for each in (first, *others)] == ticks.who
+
+
+def test_what_comes_before_its_translation_leaves_no_connection(world: World) -> None:
+    world.rest()
+    network, transit = name("n", 1, TENANTS["a"]), "169.254.128.200"
+    batch(name("n", 1), f"route replace {public(10)}/32 via {transit} dev n-{TENANTS['a']}")
+    try:
+        with udp(name("n", 1)) as sock:
+            seen = frames(network, partial(sock.sendto, b"early", (public(10), ECHO)))
+        assert is_seen(public(10), seen)
+        assert public(10) not in tried(network, "conntrack", "-L")
+    finally:
+        batch(name("n", 1), f"route del {public(10)}/32")
 
 
 def test_a_public_address_that_is_taken_away_is_gone_at_once(world: World) -> None:

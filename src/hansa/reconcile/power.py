@@ -130,9 +130,7 @@ def _disk(state: State, key: Key, disk: Key, noun: BlockStorage | None) -> Itera
     if noun is None:
         yield Refusal(code="reference-unknown", message=f'there is no disk "{name}"')
         return
-    if noun.assignment.is_lost:
-        message = f'disk "{name}" is lost with its node'
-        yield Refusal(code="disk-lost", message=message, fix=f"hansa delete disk {name}")
+    yield from _going(name, noun)
     if source := noun.spec.source_image_ref:
         image = state.of(Image).get(resolve(Image.kind, source, noun.metadata) or Key(""))
         if not noun.is_made and (image is None or image.is_empty):
@@ -147,6 +145,14 @@ def _disk(state: State, key: Key, disk: Key, noun: BlockStorage | None) -> Itera
             message = f'disk "{name}" is in use by instance {running.metadata.name}'
             fix = f"hansa stop {running.metadata.name}"
             yield Refusal(code="disk-in-use", message=message, fix=fix)
+
+
+def _going(name: str, disk: BlockStorage) -> Iterator[Refusal]:
+    if disk.lifecycle.state == "deleting":
+        yield Refusal(code="deleting", message=f'disk "{name}" is being deleted')
+    if disk.assignment.is_lost:
+        message = f'disk "{name}" is lost with its node'
+        yield Refusal(code="disk-lost", message=message, fix=f"hansa delete disk {name}")
 
 
 def _fence(instance: Instance, disks: list[BlockStorage | None]) -> Iterator[Refusal]:

@@ -59,6 +59,8 @@ class Batch(msgspec.Struct, frozen=True):
     expected: Stamp
     commit: Commit
     answers: tuple[tuple[Answer, Refusal | None], ...] = ()
+    unasked: tuple[Proposal, ...] = ()
+    """What nobody waits for, and nobody would propose again: verdicts, and what nodes said."""
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -133,7 +135,8 @@ class Core:
                     draft.act(action)
             if answer:
                 answers.append((answer, decided if isinstance(decided, Refusal) else None))
-        return Batch(self.state.revision, draft.commit(), tuple(answers))
+        unasked = tuple(proposal for proposal, answer in waiting if answer is None)
+        return Batch(self.state.revision, draft.commit(), tuple(answers), unasked)
 
     def committed(self, batch: Batch) -> list[Send]:
         """Let a durable commit take effect; return what to send."""
@@ -155,6 +158,7 @@ class Core:
     def failed(self, batch: Batch, refusal: Refusal) -> None:
         """Answer those whose commit did not come about; the state is as it was."""
         self._is_at_rest = False
+        self._waiting[:0] = [(proposal, None) for proposal in batch.unasked]
         for answer, no in batch.answers:
             answer(no or refusal)
 

@@ -66,10 +66,11 @@ class Keeper:
     def hear(self, node: Key, now_us: int) -> None:
         """Count a node's silence from now; call it when its heartbeat is acknowledged."""
         is_new = node not in self._heard or node in self._silent
-        self._heard[node] = now_us
+        # Who asked before another was acknowledged may be answered after: that takes nothing back.
+        self._heard[node] = max(now_us, self._heard.get(node, now_us))
         self._silent.pop(node, None)
         if is_new:
-            self._due.append((now_us + self._timers.lease_us, node))
+            self._due.append((self._heard[node] + self._timers.lease_us, node))
 
     def is_falling(self, node: Key) -> bool:
         """Whether *down* is proposed or taken: it gets no acknowledgement until that is back."""

@@ -96,7 +96,7 @@ def failure_of(error: HansaError) -> Failure:
 
 def as_text(failure: Failure) -> str:
     """Return the lines that a person reads."""
-    what = f"error: {failure.message}".ljust(CODE_COLUMN)
+    what = f"error: {' '.join(failure.message.split())}".ljust(CODE_COLUMN)
     lines = [f"{what}{'' if what.endswith(' ') else '  '}{failure.code} ({failure.exit})"]
     if failure.where:
         lines.append(f"  where  {failure.where}")

@@ -485,8 +485,9 @@ def test_a_public_address_moves_to_the_other_node_under_traffic_and_back(world: 
 
     def move(who: Callable[[], list[str]]) -> None:
         until(lambda: who() or None)
-        for publics, expected in ((there, new), (here, old)):
-            world.rest(publics)
+        for publics, expected, nodes in ((there, new, (1, 2)), (here, old, (2, 1))):
+            for node in nodes:  # The other way round both answer for a moment.
+                world.apply(node, publics)
             until(partial(is_last, who, expected))
 
     assert [old, new, old] == ticking(name("out"), public(4), move).who

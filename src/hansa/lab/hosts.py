@@ -11,7 +11,7 @@ class Host(NamedTuple):
     public: str
 
 
-UNDERLAY, PUBLIC = "198.51.100", "203.0.113"
+UNDERLAY, PUBLIC = "198.51.100", "198.18.0"
 
 
 def made(prefix: str, hosts: list[Host]) -> list[str]:

@@ -27,6 +27,8 @@ from hansa.wiring.settings import NodeSettings, RegionSettings, load, store, wri
 Report = Callable[[str, str], None]
 """Told of each step: its name, and what came of it."""
 DEADLINE_S = 30
+NETNS, LINK = "hansa-node", "hansa0"
+"""The namespace of this machine's node, and this host's end of the veth to it."""
 
 
 class UpResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +63,9 @@ def up(
         if not (home / "node/node.yaml").exists():
             return result
     elif invitation := _invite(home, node.name):
-        join(home / "node", invitation, node=node, report=report)
+        own = replace(node, netns=node.netns or NETNS)
+        join(home / "node", invitation, node=own, report=report)
+    _namespace(load(home / "node/node.yaml", NodeSettings))
     changed = start(home / "node", "node", ["hansa.wiring.node"], report)
     return replace(result, changed=result.changed or changed)
 
@@ -151,6 +155,9 @@ def down(home: Path, *, report: Report) -> None:
         if (path / "node.yaml").exists():
             kill(path, "node")
             asyncio.run(clear_node(path))
+            netns = load(path / "node.yaml", NodeSettings).netns
+            if netns == NETNS:
+                subprocess.run(["ip", "netns", "del", netns], check=False, capture_output=True)  # noqa: S603, S607 - our own
             report("node", "stopped, with its guests and networks")
     for name in ("region", "nats"):
         kill(home, name)
@@ -166,9 +173,31 @@ async def clear_node(home: Path, grace_us: int = 5_000_000) -> None:
         await asyncio.gather(*(there.stop(guest.key, grace_us) for guest in guests))
         with contextlib.suppress(DriverError):
             await networks(settings).remove()
+        with contextlib.suppress(DriverError):
+            await there.leash.ask("quit")
     finally:
         await there.close()
-    kill(home, "leash")
+
+
+def _namespace(settings: NodeSettings) -> None:
+    """Make the node's namespace, with one veth to here: this host's own rules stay as they are."""
+    if not settings.netns or Path("/run/netns", settings.netns).exists():
+        return
+    block = settings.node_address.rpartition(".")[0]
+    for line in (
+        f"ip netns add {settings.netns}",
+        f"ip link add {LINK} type veth peer name {settings.uplink} netns {settings.netns}",
+        f"ip addr add {block}.1/24 dev {LINK}",
+        f"ip link set dev {LINK} up",
+        f"ip -n {settings.netns} link set dev lo up",
+        f"ip -n {settings.netns} addr add {settings.node_address}/24 dev {settings.uplink}",
+        f"ip -n {settings.netns} addr add {settings.vtep}/24 dev {settings.uplink}",
+        f"ip -n {settings.netns} link set dev {settings.uplink} up",
+        f"ip -n {settings.netns} route add default via {block}.1",
+    ):
+        done = subprocess.run(line.split(), capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise NotUpError(f"{line}: {done.stderr.strip()} (a node needs root)")
 
 
 def join(home: Path, invitation: str, *, node: NodeSettings, report: Report) -> None:

@@ -73,8 +73,8 @@ class RegionSettings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 7443
     nats_port: int = 7422
     nats_url: str = ""  # Of a server of one's own; "" starts one.
-    public_pool: str = "203.0.113.0/24"
-    public_reserved: tuple[str, ...] = ("203.0.113.1", "203.0.113.254")
+    public_pool: str = "198.18.0.0/24"
+    public_reserved: tuple[str, ...] = ("198.18.0.1", "198.18.0.254")
     timers: Timers = Timers()
     skus: Skus = Skus()
 
@@ -102,7 +102,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str = ""  # Of the namespaces of its networks; "": its name.
     uplink: str = "eth0"
     vtep: str = "198.51.100.1"
-    node_address: str = "203.0.113.254"
+    node_address: str = "198.18.0.254"
     underlay: str = "198.51.100.0/24"
     vcpus: int = 0  # 0: four for each processor.
     ram_gb: int = 0  # 0: what the machine has, less two.

@@ -39,6 +39,8 @@ from hansa.ports import Clock, DiskFile, Telegraph
 from hansa.wire.messages import Answer, Ask, Document, Message, decode, encode
 
 TICK_S = 0.25
+APPLY_EVERY = 4
+"""Ticks between two tries to bring the networks to what is wished, where they are not."""
 MEASURE_EVERY = 240
 """Ticks between two looks at what the node has to give."""
 
@@ -64,6 +66,7 @@ class Shell:
         self._tasks: set[asyncio.Task[None]] = set()
         self._networks = asyncio.Lock()
         self._applied = Stamp()
+        self._has_drifted = False  # Something ended, or was not applied: look again.
         self._log = structlog.get_logger().bind(node=node)
         self.agent = Agent(node=node, lease=Lease(session=session), document=self._stored())
 
@@ -150,12 +153,14 @@ class Shell:
     async def _apply(self, document: Document) -> None:
         """Bring the networks to a document, or leave them at a later one."""
         async with self._networks:
-            if document.generation <= self._applied:
+            if document.generation <= self._applied and not self._has_drifted:
                 return
+            self._has_drifted = False
             try:
                 await self._outside.networks.apply(document.networks)
                 self._applied = document.generation
             except DriverError as error:
+                self._has_drifted = True
                 self._log.error("networks not applied", code=error.code, why=str(error))
 
     async def _drop(self, disks: Sequence[DiskFile]) -> None:
@@ -174,6 +179,8 @@ class Shell:
             count += 1
             if count % MEASURE_EVERY == 0:
                 self._events.put_nowait(Measured(self._measured()))
+            if self._has_drifted and count % APPLY_EVERY == 0:
+                self._begin(self._apply(self.agent.document))
             self._events.put_nowait(Tick())
 
     async def _receive(self) -> None:
@@ -201,6 +208,7 @@ class Shell:
                     detail=gone.detail,
                 )
                 self._events.put_nowait(said)
+                self._has_drifted = True  # Its tap went with it: what it held open may go too.
 
     async def _answer(self, ask: Ask) -> None:
         if ask.what == "audit":

@@ -3,7 +3,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check unit sim e2e bench mutants pins clean
+.PHONY: help setup demo test check unit sim e2e bench pins clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,16 +27,13 @@ unit: setup ## The quick tests: no root, no guests
 	@$(PY) -m pytest -q tests/unit tests/property tests/api
 
 sim: setup ## One simulated world: make sim SEED=7 NODES=50
-	@$(PY) -m hansa sim run --seed $(or $(SEED),1) --nodes $(or $(NODES),50)
+	@$(PY) -c "import sys; from hansa.sim.run import run; report = run($(or $(SEED),1), $(or $(NODES),50)); print(*report.lines, sep=chr(10)); sys.exit(not report.ok)"
 
 e2e: setup ## Real guests, real networks
 	@scripts/as-root $(PY) -m pytest -q tests/e2e
 
 bench: setup ## Figures: name, value, unit, note
 	@for each in bench/*.py; do scripts/as-root $(PY) $$each; done
-
-mutants: setup ## Break the code in known ways; each must turn a test red
-	@$(PY) tests/mutants/run.py
 
 pins: ## Compile requirements/*.txt anew
 	@for each in run dev; do uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 requirements/$$each.in -o requirements/$$each.txt; done

@@ -161,7 +161,7 @@ def handle(agent: Agent, event: Event, now_us: int) -> tuple[Agent, list[Effect]
         case Heard(message=message):
             agent = _heard(agent, message, effects)
         case Lived():
-            agent = _lived(agent, event, now_us)
+            agent = _lived(agent, event, now_us, effects)
         case Kept(disks=disks, failed=failed):
             agent = replace(agent, disks=disks, failed=failed, dropping=False)
         case Measured(capacity=capacity):
@@ -213,11 +213,14 @@ def _heard(agent: Agent, message: Message, effects: list[Effect]) -> Agent:
             return agent  # An older document, or what the shell answers by itself.
 
 
-def _lived(agent: Agent, event: Lived, now_us: int) -> Agent:
+def _lived(agent: Agent, event: Lived, now_us: int, effects: list[Effect]) -> Agent:
     guest = agent.guests.get(event.key)
     if guest is None or (guest.epoch, guest.restarts) != (event.epoch, event.restarts):
         return agent  # Of a former grant or life.
-    guest, _ = life.handle(guest, event.news, now_us, code=event.code, detail=event.detail)
+    said = life.handle(guest, event.news, now_us, code=event.code, detail=event.detail)
+    guest, orders = said
+    if "stop" in orders:
+        effects.append(Stop(event.key, guest.epoch, guest.restarts, GRACE_US))
     return replace(agent, guests={**agent.guests, event.key: guest})
 
 

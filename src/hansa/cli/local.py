@@ -1,7 +1,6 @@
 """The region and the node of this machine: what the command line asks of the wiring."""
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -78,8 +77,11 @@ def join(invitation: str, *, address: str, report: Report) -> None:
 
 def build_tiny(report: Report) -> Tiny:
     """Build the image `tiny`, or find it built."""
-    images = import_module("hansa.wiring.images")  # Slow, and seldom needed.
-    return Tiny(**images.build_tiny(home(), report))
+    from hansa.wiring import images  # noqa: PLC0415 - slow
+
+    made = images.build_tiny(home(), report)
+    paths = Path(made["kernel"]), Path(made["initrd"])
+    return Tiny(*paths, str(made["cmdline"]), str(made["machine"]))
 
 
 def processes() -> list[Process]:

@@ -42,6 +42,6 @@ def _report(world: World, seed: int, nodes: int, scenario: str | None) -> Report
     lines = (
         f"{seconds} s of {nodes} nodes: {grew}, {checkers.starts} starts, {findings}",
         *checkers.found,
-        f"hansa sim run --seed {seed} --nodes {nodes}{what}",
+        f"make sim SEED={seed} NODES={nodes}{what}",
     )
     return Report(ok=not checkers.found, lines=lines, digest=checkers.digest)

@@ -226,6 +226,10 @@ def _lived(agent: Agent, event: Lived, now_us: int, effects: list[Effect]) -> Ag
 
 def _pass(agent: Agent, now_us: int, effects: list[Effect]) -> Agent:
     """Compare what is wished with what is, of everything: told nothing of what changed."""
+    if agent.document.generation == Stamp():
+        return (
+            agent  # It was told nothing yet, or lost what it was told: that is no wish for nothing.
+        )
     if agent.applied != agent.document.generation:
         effects.append(Apply(agent.document))
         agent = replace(agent, applied=agent.document.generation)
